@@ -1,0 +1,228 @@
+"""`Jobs`, the public face: define, dispatch, look up, cancel, retry, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from . import envelope, port, registry
+from .backends import Backend, CancelOutcome, JobRecord, get_backend
+from .conf import conf
+from .definition import UNSET, JobBuilder, JobDefinition, definition_of
+from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
+from .ids import new_id, parse_id
+from .names import check_handler
+from .retry import parse_backoff
+
+
+class JobRef(str):
+    """The id of a job, as text, with what one may ask of it.
+
+    ref = Jobs.push("welcome", {"user_id": 123})
+    ref.refresh().state
+    """
+
+    __slots__ = ("backend",)
+    backend: str | None
+
+    def __new__(cls, value: str, backend: str | None = None) -> JobRef:
+        self = super().__new__(cls, value)
+        self.backend = backend
+        return self
+
+    def refresh(self) -> JobRecord:
+        """The job as the store has it now. Raises `JobNotFound`."""
+        return Jobs.get(self, backend=self.backend)
+
+    def result(self) -> Any:
+        """What the handler returned. Raises `JobNotFinished`, `JobFailed` (also for a cancelled job) or `JobNotFound`."""
+        record = self.refresh()
+        if record.state == "completed":
+            return record.result
+        if record.state == "failed":
+            raise JobFailed(
+                f"{record.reason}: {record.error_class} {record.error_message}".strip(), reason=record.reason
+            )
+        if record.state == "cancelled":
+            raise JobFailed("the job was cancelled", reason="cancelled")
+        raise JobNotFinished(f"job {self} is {record.state}")
+
+    def cancel(self) -> CancelOutcome:
+        """Cancel the job; see `Jobs.cancel`."""
+        return Jobs.cancel(self, backend=self.backend)
+
+    def retry(self, *, delay: float = 0.0) -> None:
+        """Make the failed job wait again; see `Jobs.retry`."""
+        Jobs.retry(self, delay=delay, backend=self.backend)
+
+
+class Jobs:
+    """The public face. Nothing here is an instance: call the class."""
+
+    @classmethod
+    def define(cls, handler: Any, payload: Any = None) -> JobBuilder:
+        """A builder for a job of `handler`: a key, or a handler class that is registered.
+
+        Jobs.define("welcome", {"user_id": 123}).queue("mail").max_retries(2).dispatch()
+        """
+        key = handler if isinstance(handler, str) else _key_of(handler)
+        return JobBuilder(JobDefinition(handler=check_handler(key), payload=payload))
+
+    @classmethod
+    def dispatch(cls, job: JobBuilder | JobDefinition) -> JobRef:
+        """Enqueue one job and return its reference.
+
+        On the database backend the enqueue is part of the caller's transaction: it is there when that commits, and never
+        was when that rolls back. Raises `InvalidDefinition` for a bad field, `UnknownHandler`, and `StoreUnavailable`.
+        """
+        return cls.dispatch_many([job])[0]
+
+    @classmethod
+    def dispatch_many(cls, jobs: Iterable[JobBuilder | JobDefinition]) -> list[JobRef]:
+        """Enqueue many jobs, each backend's in one statement or few, all or none; their references in order.
+
+        Nothing is stored unless every one of them is good.
+        """
+        whole = [_whole(definition_of(job)) for job in jobs]
+        by_backend: dict[str, list[JobDefinition]] = {}
+        for definition in whole:
+            by_backend.setdefault(str(definition.backend), []).append(definition)
+        for alias, definitions in by_backend.items():
+            _enqueue(get_backend(alias), definitions)
+        return [JobRef(str(definition.id), str(definition.backend)) for definition in whole]
+
+    @classmethod
+    def push(
+        cls,
+        handler: Any,
+        payload: Any = None,
+        queue: str | None = None,
+        uuid: object = None,
+        backend: str | None = None,
+        *,
+        configure: Callable[[JobBuilder], JobBuilder | None] | None = None,
+        **options: Any,
+    ) -> JobRef:
+        """Enqueue in one call. `options` are the job options; an unknown one raises `TypeError`.
+
+        `configure` gets the builder, and may return another one.
+
+            Jobs.push("welcome", {"user_id": 123}, queue="mail", delay="10m")
+        """
+        given = {"queue": queue, "id": uuid, "backend": backend}
+        builder = cls.define(handler, payload).with_options(
+            **{k: v for k, v in given.items() if v is not None}, **options
+        )
+        if configure is not None:
+            builder = configure(builder) or builder
+        return builder.dispatch()
+
+    @classmethod
+    def push_at(cls, when: datetime, handler: Any, payload: Any = None, **options: Any) -> JobRef:
+        """Enqueue a job that is due at `when` (aware)."""
+        return cls.push(handler, payload, available_at=when, **options)
+
+    @classmethod
+    def dispatch_sync(cls, job: JobBuilder | JobDefinition) -> JobRef:
+        """Run a job here and now, with its hooks, attempts and record, whatever backend it names."""
+        from .backends.sync import SyncBackend
+
+        definition = _whole(definition_of(job))
+        SyncBackend("sync", {}).enqueue_many([definition])
+        return JobRef(str(definition.id))
+
+    @classmethod
+    def backend(cls, alias: str | None = None) -> Backend:
+        """The backend with this alias; None is the default one."""
+        return get_backend(alias)
+
+    @classmethod
+    def get(cls, job_id: object, *, backend: str | None = None) -> JobRecord:
+        """The job, live or finished. Raises `JobNotFound`."""
+        record = get_backend(backend).get(parse_id(job_id))
+        if record is None:
+            raise JobNotFound(f"no job has the id {job_id}")
+        return record
+
+    @classmethod
+    def cancel(cls, job_id: object, *, backend: str | None = None) -> CancelOutcome:
+        """Cancel a job. One that waits is cancelled at once; one that runs is asked for, and never retried."""
+        return get_backend(backend).cancel(parse_id(job_id))
+
+    @classmethod
+    def retry(cls, job_id: object, *, delay: float = 0.0, resign: bool = False, backend: str | None = None) -> None:
+        """Make a failed job wait again under its own id, with no attempts used.
+
+        Raises `JobNotFound`, and `JobConflict` for a rejected one unless `resign` signs it anew.
+        """
+        get_backend(backend).retry(parse_id(job_id), delay=delay, resign=resign)
+
+    @classmethod
+    def delete(cls, job_id: object, *, force: bool = False, backend: str | None = None) -> bool:
+        """Delete a job. False: there is none. Raises `JobConflict` for one that runs, unless `force`."""
+        return get_backend(backend).delete(parse_id(job_id), force=force)
+
+
+def _key_of(handler: Any) -> str:
+    if isinstance(handler, list | tuple) and len(handler) == 2:
+        handler, method = handler
+        if method != "handle":
+            raise InvalidDefinition(f"handler: {method!r} can't be chosen; a handler's method is `handle`.")
+    if isinstance(key := getattr(handler, "key", None), str):
+        return key
+    if not isinstance(handler, type):
+        raise InvalidDefinition(f"handler: {handler!r:.200} is neither a key nor a handler class.")
+    return registry.key_of(handler)
+
+
+def _whole(definition: JobDefinition) -> JobDefinition:
+    """The definition with every default filled in: the call wins over the handler, it over the queue, it over the site."""
+    handler = registry.get(definition.handler)
+    check_payload = getattr(handler, "check_payload", None)
+    if check_payload is not None:
+        check_payload(definition.payload)
+    definition = definition.with_defaults(registry.defaults_of(handler))
+    if definition.queue is UNSET:
+        definition = definition.with_(queue=conf.default_option("queue"))
+    queue = conf.queue(str(definition.queue))
+    if queue.options:
+        definition = definition.with_defaults(_checked(f"JOBS_QUEUES[{queue.name!r}]", tuple(queue.options.items())))
+    definition = definition.with_defaults(site_defaults())
+    if definition.backend is UNSET:
+        definition = replace(definition, backend=queue.backend or conf.default_backend)
+    if definition.id is None:
+        return replace(definition, id=new_id(), fresh_id=True)
+    return definition
+
+
+def site_defaults() -> Mapping[str, Any]:
+    defaults = {"backoff": parse_backoff(conf.backoff)}
+    defaults |= {name: conf.default_option(name) for name in ("priority", "delay", "max_attempts", "timeout")}
+    return _checked("JOBS_DEFAULTS", tuple(defaults.items()))
+
+
+def _checked(where: str, options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    try:
+        blank = JobDefinition(handler="").with_(**dict(options))
+    except InvalidDefinition as error:
+        raise InvalidDefinition(f"{where}: {error}") from None
+    return {name: getattr(blank, name) for name, _ in options if name != "max_retries"} | (
+        {"max_attempts": blank.max_attempts} if blank.max_attempts is not UNSET else {}
+    )
+
+
+def _enqueue(backend: Backend, definitions: list[JobDefinition]) -> None:
+    if backend.supports.transactional or not backend.supports.shared:
+        backend.enqueue_many(definitions)
+        return
+    for definition in definitions:  # checked now, pushed after the commit: a rolled back caller leaves no job behind
+        envelope.seal(definition)
+    transaction.on_commit(partial(backend.enqueue_many, definitions))
+
+
+port.fill(Jobs)

@@ -1,0 +1,242 @@
+"""The contract of a backend: about a dozen verbs over jobs, in batches.
+
+Laws, which `django_jobs.testing.conformance` tests on every backend:
+
+- A claim is (job id, worker id, `claim_no`); `claim_no` rises with every claim and never falls.
+- `settle` writes only for the present holder of a claim, and says of each whether it was settled or lost.
+- A cancel that came before the settlement wins over every outcome.
+- A job's id is in exactly one place: live, completed or failed.
+- Due times and leases are judged by the store's clock.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..definition import JobDefinition
+from ..runtime import Claim
+from ..settlement import Settlement, give_back
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Supports:
+    """What a backend can do."""
+
+    claim: bool = True
+    """Jobs are kept for workers. False: they run at once (`sync`) or never (`null`)."""
+    delay: bool = True
+    cancel: bool = True
+    results: bool = True
+    transactional: bool = False
+    """An enqueue is part of the caller's transaction."""
+    shared: bool = True
+    """Other processes see the jobs."""
+
+
+class CancelOutcome(StrEnum):
+    """What a cancel came to."""
+
+    CANCELLED = "cancelled"
+    REQUESTED = "requested"
+    ALREADY_FINISHED = "already_finished"
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as the store has it. `state` is a live state, `completed`, `cancelled` or `failed`."""
+
+    id: str
+    state: str
+    queue: str
+    handler: str
+    definition: JobDefinition | None
+    priority: int = 0
+    attempt: int = 0
+    max_attempts: int = 1
+    crashes: int = 0
+    claim_no: int = 0
+    worker_id: str | None = None
+    enqueued_at: datetime | None = None
+    available_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    result: Any = None
+    reason: str = ""
+    error_class: str = ""
+    error_message: str = ""
+    traceback: str = ""
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job has come to an end."""
+        return self.state in ("completed", "cancelled", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker as it registers itself."""
+
+    id: str
+    host: str
+    pid: int
+    queues: Sequence[str]
+    children: int = 0
+
+
+class Promotion(NamedTuple):
+    """How many due jobs became pending, and the seconds until the next one is due (None: none is scheduled)."""
+
+    promoted: int
+    next_in: float | None
+
+
+class QueueStats(NamedTuple):
+    """The numbers of one queue. `oldest_pending_seconds` is how long the longest-waiting due job has waited."""
+
+    queue: str
+    counts: Mapping[str, int]
+    oldest_pending_seconds: float | None
+    paused: bool = False
+
+
+class Wakeup:
+    """Tells a waiting worker that there may be work: a hint only, polling goes on underneath.
+
+    `fileno()` is a descriptor to watch, or None; `interval` is how long to wait at most, in seconds, while idle.
+    """
+
+    interval: float = 1.0
+
+    def fileno(self) -> int | None:
+        """A descriptor that becomes readable when there may be work."""
+        return None
+
+    def ready(self) -> bool:
+        """Whether there may be work now. Takes in what has arrived."""
+        return False
+
+    def worked(self) -> None:
+        """Told when a claim brought jobs."""
+
+    def close(self) -> None:
+        """Let go of every resource."""
+
+
+class Backend(ABC):
+    """A store of jobs. Instances are made once per alias and process, and hold no open resource across a fork."""
+
+    supports = Supports()
+
+    def __init__(self, alias: str, options: Mapping[str, Any]) -> None:
+        self.alias = alias
+        self.options = dict(options)
+
+    # -- putting in -----------------------------------------------------------------------------------------
+
+    def enqueue(self, definition: JobDefinition) -> str:
+        """Store a whole definition; answers its id. An id given by the caller makes a repeat harmless."""
+        return self.enqueue_many([definition])[0]
+
+    @abstractmethod
+    def enqueue_many(self, definitions: Sequence[JobDefinition]) -> list[str]:
+        """Store definitions, all or none; answers their ids in order."""
+
+    # -- the worker's verbs -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def register(self, worker: WorkerInfo, lease_seconds: float) -> None:
+        """Make a worker known, with a lease."""
+
+    @abstractmethod
+    def renew(self, worker_id: str, lease_seconds: float, *, state: str, running: int, settled: int) -> bool:
+        """Prolong the lease. False: the worker is lost, and holds nothing any more."""
+
+    @abstractmethod
+    def deregister(self, worker_id: str) -> None:
+        """The worker has stopped. What it should still hold is up for reaping at once."""
+
+    @abstractmethod
+    def claim(self, queue: str, worker_id: str, limit: int, *, suspect: bool = False) -> list[Claim]:
+        """Claim up to `limit` pending jobs of `queue`, in order: priority, due time, id.
+
+        Answers none for a paused queue, and for a worker that does not hold a lease. With `suspect`, it claims from the
+        jobs that a worker was lost with; without, from the others.
+        """
+
+    @abstractmethod
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Write outcomes. Answers, per settlement, True for settled and False for lost (not this claim's any more)."""
+
+    def release(self, claims: Sequence[Claim]) -> list[bool]:
+        """Give claims back without charging them."""
+        return self.settle([give_back(claim) for claim in claims])
+
+    @abstractmethod
+    def promote_due(self, limit: int = 1000) -> Promotion:
+        """Make up to `limit` scheduled jobs that are due pending."""
+
+    @abstractmethod
+    def lost_claims(self, limit: int = 500) -> list[Claim]:
+        """Mark workers whose lease is over as lost, then answer up to `limit` claims of lost and stopped workers.
+
+        The claims are still theirs in the store: settle them.
+        """
+
+    @abstractmethod
+    def held(self, worker_id: str) -> dict[str, int]:
+        """What the store says that a worker holds: `claim_no` by job id."""
+
+    def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
+        """Write timeline entries (job id, queue, type, message, data). A backend may have no timeline."""
+
+    def wakeup(self, queues: Sequence[str]) -> Wakeup:
+        """How a worker of `queues` learns of new work."""
+        return Wakeup()
+
+    def not_ready(self) -> str:
+        """Why a worker can't start on this store yet, with what to do; empty where it can, or nobody can tell."""
+        return ""
+
+    def close(self) -> None:
+        """Close what must not cross a fork."""
+
+    # -- people's verbs ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def get(self, job_id: str) -> JobRecord | None:
+        """The job, wherever it is."""
+
+    @abstractmethod
+    def cancel(self, job_id: str) -> CancelOutcome:
+        """Cancel a job that waits; ask for it where it runs."""
+
+    @abstractmethod
+    def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
+        """Make a failed job wait again, with no attempts used.
+
+        Raises `JobNotFound`, and `JobConflict` for a job that is rejected (unless `resign`) or whose unique key is taken.
+        """
+
+    @abstractmethod
+    def delete(self, job_id: str, *, force: bool = False) -> bool:
+        """Delete a job. False: there is none. Raises `JobConflict` for a running one, unless `force`."""
+
+    @abstractmethod
+    def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
+        """The numbers per queue, sorted by name."""
+
+    # -- the site's verbs -------------------------------------------------------------------------------------
+
+    def check(self) -> list[CheckMessage]:
+        """What is wrong with the backend's options or its store, for `manage.py check`."""
+        return []

@@ -1,0 +1,5 @@
+"""The database backend: the queue on a database that Django knows."""
+
+from .backend import DatabaseBackend
+
+__all__ = ["DatabaseBackend"]

@@ -1,0 +1,313 @@
+"""`DatabaseBackend`: the contract on top of the vendor's statements."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connections, transaction
+from django.db.models import Count, Min
+from django.db.models.expressions import RawSQL
+
+from ... import envelope, signals
+from ...conf import conf
+from ...definition import JobDefinition
+from ...exceptions import JobConflict, JobNotFound, StoreUnavailable
+from ...models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
+from ...models.failed_job import FailureReason
+from ...runtime import Claim
+from ...settlement import Settlement
+from ..archive import record_of, shared_values
+from ..base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Supports, Wakeup, WorkerInfo
+from .mysql import MySQLStatements
+from .postgresql import PostgreSQLStatements
+from .sqlite import SQLiteStatements
+from .statements import DEFAULT_KEEP_SECONDS, Statements
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+
+logger = logging.getLogger("django_jobs.backends.database")
+T = TypeVar("T")
+
+VENDORS: dict[str, type[Statements]] = {
+    "postgresql": PostgreSQLStatements,
+    "mysql": MySQLStatements,
+    "sqlite": SQLiteStatements,
+}
+TRIES = 6
+ROWS_PER_STATEMENT = 500
+_OWN = {"DATABASE", "LISTEN"}
+
+
+class DatabaseBackend(Backend):
+    """Jobs in a database of the site: SQLite, PostgreSQL, MariaDB or MySQL.
+
+    An enqueue is part of the caller's transaction on that database. `OPTIONS`: `DATABASE`, an alias in `DATABASES` (default:
+    `JOBS_DATABASE_ALIAS`); `LISTEN`, False where sessions are not kept, as behind PgBouncer in transaction mode.
+    """
+
+    supports = Supports(transactional=True)
+
+    def __init__(self, alias: str, options: Mapping[str, Any]) -> None:
+        super().__init__(alias, options)
+        if unknown := set(options) - _OWN:
+            raise ImproperlyConfigured(
+                f"JOBS_BACKENDS[{alias!r}]['OPTIONS']: unknown option {sorted(unknown)[0]!r}. It takes {', '.join(sorted(_OWN))}."
+            )
+        self.database: str = self.options.get("DATABASE") or conf.database_alias
+
+    @property
+    def sql(self) -> Statements:
+        """The statements over this thread's connection."""
+        connection = connections[self.database]
+        statements: Statements | None = getattr(connection, "_django_jobs_statements", None)
+        if statements is None or statements.options is not self.options:
+            try:
+                statements = VENDORS[connection.vendor](connection, self.options)
+            except KeyError:
+                raise ImproperlyConfigured(f"django_jobs has no statements for {connection.vendor}.") from None
+            connection._django_jobs_statements = statements  # type: ignore[attr-defined]
+        return statements
+
+    # -- putting in -----------------------------------------------------------------------------------------
+
+    def enqueue_many(self, definitions: Sequence[JobDefinition]) -> list[str]:
+        fresh = [d for d in definitions if d.fresh_id]
+        given = [d for d in definitions if not d.fresh_id]
+        try:
+            if len(definitions) == 1 and fresh:
+                self._retrying(lambda: self.sql.enqueue(fresh))
+            else:
+                self._retrying(lambda: self._enqueue_all(fresh, given))
+        except (OperationalError, InterfaceError) as error:
+            raise StoreUnavailable(f"the job could not be stored in the database {self.database!r}: {error}") from error
+        queues = {str(d.queue) for d in definitions}
+        transaction.on_commit(lambda: self.sql.notify(queues), using=self.database, robust=True)
+        if signals.job_enqueued.receivers:
+            transaction.on_commit(lambda: self._tell(definitions), using=self.database, robust=True)
+        return [str(d.id) for d in definitions]
+
+    def _enqueue_all(self, fresh: list[JobDefinition], given: list[JobDefinition]) -> None:
+        with transaction.atomic(using=self.database):
+            for start in range(0, len(fresh), ROWS_PER_STATEMENT):
+                self.sql.enqueue(fresh[start : start + ROWS_PER_STATEMENT])
+            known = self._known({str(d.id) for d in given})
+            for d in {str(d.id): d for d in given if str(d.id) not in known}.values():
+                try:
+                    with transaction.atomic(using=self.database):
+                        self.sql.enqueue([d])
+                except IntegrityError:
+                    if not self._known({str(d.id)}):  # somebody else stored the same id meanwhile: that is the job
+                        raise
+
+    def _known(self, ids: set[str]) -> set[str]:
+        if not ids:
+            return set()
+        return {
+            str(found)
+            for model in (Job, CompletedJob, FailedJob)
+            for found in model._default_manager.using(self.database).filter(id__in=ids).values_list("id", flat=True)
+        }
+
+    def _tell(self, definitions: Sequence[JobDefinition]) -> None:
+        for d in definitions:
+            signals.send(signals.job_enqueued, type(self), job_id=d.id, queue=d.queue, handler=d.handler)
+
+    # -- the worker's verbs -----------------------------------------------------------------------------------
+
+    def register(self, worker: WorkerInfo, lease_seconds: float) -> None:
+        self._retrying(lambda: self.sql.register(worker, lease_seconds))
+
+    def renew(self, worker_id: str, lease_seconds: float, *, state: str, running: int, settled: int) -> bool:
+        return self._retrying(lambda: self.sql.renew(worker_id, lease_seconds, state, running, settled))
+
+    def deregister(self, worker_id: str) -> None:
+        workers = Worker.objects.using(self.database).filter(id=worker_id, state__in=("running", "draining"))
+        self._retrying(lambda: workers.update(state="stopped", running=0))
+
+    def claim(self, queue: str, worker_id: str, limit: int, *, suspect: bool = False) -> list[Claim]:
+        return self._retrying(lambda: self.sql.claim(queue, worker_id, limit, suspect)) if limit > 0 else []
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        settled: set[tuple[str, int]] = set()
+        for start in range(0, len(settlements), ROWS_PER_STATEMENT):
+            some = settlements[start : start + ROWS_PER_STATEMENT]
+            settled |= self._retrying(lambda some=some: self.sql.settle(some))  # type: ignore[misc]
+        return [(s.claim.id, s.claim.claim_no) in settled for s in settlements]
+
+    def promote_due(self, limit: int = 1000) -> Promotion:
+        return self._retrying(lambda: self.sql.promote_due(limit))
+
+    def lost_claims(self, limit: int = 500) -> list[Claim]:
+        self._retrying(self.sql.mark_lost)
+        return self.sql.claims_of_the_lost(limit)
+
+    def held(self, worker_id: str) -> dict[str, int]:
+        rows = Job.objects.using(self.database).filter(worker_id=worker_id).values_list("id", "claim_no")
+        return {str(job_id): claim_no for job_id, claim_no in rows}
+
+    def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
+        now = RawSQL(self._raw_now(), [])
+        JobEvent.objects.using(self.database).bulk_create(
+            JobEvent(job_id=job_id, queue=queue, type=kind[:32], message=message[:10_000], data=dict(data), at=now)
+            for job_id, queue, kind, message, data in events
+        )
+
+    def wakeup(self, queues: Sequence[str]) -> Wakeup:
+        return self.sql.wakeup(queues)
+
+    def not_ready(self) -> str:
+        try:
+            tables = connections[self.database].introspection.table_names()
+        except DatabaseError:
+            return ""  # away just now: the worker waits for it
+        if Worker._meta.db_table in tables:
+            return ""
+        option = "" if self.database == "default" else f" --database {self.database}"
+        return f"The database {self.database!r} has no tables for jobs yet. Run: manage.py migrate{option} django_jobs"
+
+    def close(self) -> None:
+        connections[self.database].close()
+
+    # -- people's verbs ---------------------------------------------------------------------------------------
+
+    def get(self, job_id: str) -> JobRecord | None:
+        for model in (Job, FailedJob, CompletedJob, Job):  # again at the end: it may have moved on while we looked
+            row = model._default_manager.using(self.database).filter(id=job_id).first()
+            if row is not None:
+                return record_of(row)
+        return None
+
+    def cancel(self, job_id: str) -> CancelOutcome:
+        return self._retrying(lambda: self._cancel(job_id))
+
+    def _cancel(self, job_id: str) -> CancelOutcome:
+        with self.sql.transaction():
+            job = self._locked(Job, job_id)
+            if job is None:
+                finished = self._known({job_id})
+                return CancelOutcome.ALREADY_FINISHED if finished else CancelOutcome.NOT_FOUND
+            if job.state in ("running", "cancel_requested"):
+                Job.objects.using(self.database).filter(pk=job.pk).update(state="cancel_requested")
+                return CancelOutcome.REQUESTED
+            now = RawSQL(self._raw_now(), [])
+            CompletedJob(
+                **shared_values(job),
+                state="cancelled",
+                finished_at=now,
+                keep_until=RawSQL(self._raw(self.sql.later("%s")), [DEFAULT_KEEP_SECONDS]),
+            ).save(using=self.database, force_insert=True)
+            job.delete()
+            return CancelOutcome.CANCELLED
+
+    def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
+        self._retrying(lambda: self._retry(job_id, delay, resign))
+        transaction.on_commit(lambda: self.sql.notify(self._queue_of(job_id)), using=self.database, robust=True)
+
+    def _retry(self, job_id: str, delay: float, resign: bool) -> None:
+        with self.sql.transaction():
+            failed = self._locked(FailedJob, job_id)
+            if failed is None:
+                raise JobNotFound(f"no failed job has the id {job_id}")
+            values = shared_values(failed)
+            if failed.reason == FailureReason.REJECTED:
+                if not resign:
+                    raise JobConflict(
+                        f"job {job_id} was rejected for its signature. Look at it, then retry it with --resign."
+                    )
+                values["signature"] = envelope.sign(failed.envelope)
+            values |= {"attempt": 0, "crashes": 0, "worker_id": None, "started_at": None}
+            values["available_at"] = RawSQL(self._raw(self.sql.later("%s")), [delay])
+            state = "scheduled" if delay > 0 else "pending"
+            try:
+                with transaction.atomic(using=self.database):
+                    Job(**values, state=state).save(using=self.database, force_insert=True)
+            except IntegrityError as error:
+                raise JobConflict(f"job {job_id} can't wait again: {error}") from error
+            failed.delete()
+
+    def delete(self, job_id: str, *, force: bool = False) -> bool:
+        return self._retrying(lambda: self._delete(job_id, force))
+
+    def _delete(self, job_id: str, force: bool) -> bool:
+        with self.sql.transaction():
+            job = self._locked(Job, job_id)
+            if job is not None:
+                if job.state in ("running", "cancel_requested") and not force:
+                    raise JobConflict(f"job {job_id} is running. Cancel it, or delete it by force.")
+                job.delete()
+                return True
+            return any(
+                model._default_manager.using(self.database).filter(id=job_id).delete()[0]
+                for model in (FailedJob, CompletedJob)
+            )
+
+    def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
+        counts: dict[str, dict[str, int]] = defaultdict(dict)
+        oldest: dict[str, float] = {}
+
+        def rows(model: Any, **where: Any) -> Any:
+            chosen = model.objects.using(self.database).filter(**where)
+            return chosen.filter(queue__in=queues) if queues is not None else chosen
+
+        for queue, state, n in rows(Job).values_list("queue", "state").annotate(n=Count("*")):
+            counts[queue][state] = n
+        for queue, n in rows(FailedJob).values_list("queue").annotate(n=Count("*")):
+            counts[queue]["failed"] = n
+        for queue, state, n in rows(CompletedJob).values_list("queue", "state").annotate(n=Count("*")):
+            counts[queue][state] = n
+        waits = (
+            rows(Job, state="pending")
+            .values_list("queue")
+            .annotate(since=Min("available_at"), now=self._now_expression())
+        )
+        for queue, since, now in waits:
+            oldest[queue] = max((now - since).total_seconds(), 0.0)
+        paused = set(Queue.objects.using(self.database).filter(paused=True).values_list("name", flat=True))
+        names = sorted(queues if queues is not None else {*counts, *paused})
+        return [QueueStats(name, counts.get(name, {}), oldest.get(name), name in paused) for name in names]
+
+    def check(self) -> list[CheckMessage]:
+        from .checks import check_database
+
+        return check_database(self.alias, self.database)
+
+    # -- within -----------------------------------------------------------------------------------------------
+
+    def _locked(self, model: type[Any], job_id: str) -> Any:
+        rows = model.objects.using(self.database)
+        if connections[self.database].features.has_select_for_update:
+            rows = rows.select_for_update()
+        return rows.filter(id=job_id).first()
+
+    def _queue_of(self, job_id: str) -> set[str]:
+        return set(Job.objects.using(self.database).filter(id=job_id).values_list("queue", flat=True))
+
+    def _raw(self, sql: str) -> str:
+        return f"({sql})"
+
+    def _raw_now(self) -> str:
+        return self._raw(self.sql.now)
+
+    def _now_expression(self) -> Any:
+        return RawSQL(self._raw_now(), [], output_field=Job._meta.get_field("available_at"))
+
+    def _retrying(self, act: Callable[[], T]) -> T:
+        """Run `act`; try it again after a deadlock, but only where the transaction is ours: in the caller's it would be half."""
+        if connections[self.database].in_atomic_block:
+            return act()
+        for attempt in range(1, TRIES):
+            try:
+                return act()
+            except (OperationalError, DatabaseError) as error:
+                if not self.sql.is_retryable(error):
+                    raise
+                logger.info("a lock was in the way (try %d): %s", attempt, error)
+                time.sleep(random.uniform(0.0, 0.02 * 2**attempt))
+        return act()

@@ -1,0 +1,236 @@
+"""PostgreSQL: SKIP LOCKED, one statement per claim and per settlement, LISTEN/NOTIFY."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import Error
+
+from ...conf import conf
+from ...definition import JobDefinition
+from ...retry import Target
+from ...runtime import Claim
+from ...settlement import Settlement
+from ..base import Wakeup
+from .statements import INSERTED, Statements
+
+logger = logging.getLogger("django_jobs.backends.database")
+
+NOTIFY_INTERVAL = 0.005
+ECHO_SECONDS = 0.010
+
+
+class PostgreSQLStatements(Statements):
+    """The statements for PostgreSQL. `now()` would be the start of the caller's transaction: the statement's start is used."""
+
+    now = "statement_timestamp()"
+
+    def moment(self, when: datetime) -> Any:
+        return when
+
+    def later(self, seconds: str) -> str:
+        return f"{self.now} + {seconds} * interval '1 second'"
+
+    def epoch(self, column: str) -> str:
+        return f"extract(epoch FROM {column})::float8"
+
+    def is_retryable(self, error: Exception) -> bool:
+        return getattr(error.__cause__, "sqlstate", None) in ("40001", "40P01", "55P03")
+
+    def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
+        fields = ", ".join(INSERTED)
+        taken = ", ".join(f"t.{column}" for column in INSERTED)
+        due = f"COALESCE(t.due_at, {self.later('t.delay')})"
+        rows = [(*self.row(d), *self.due(d)) for d in definitions]
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                INSERT INTO {self.job} ({fields}, attempt, crashes, claim_no, history, suspect,
+                                        enqueued_at, available_at, state)
+                SELECT {taken}, 0, 0, 0, '', FALSE, {self.now}, {due},
+                       CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END
+                FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
+                            %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::float8[])
+                     AS t({fields}, due_at, delay)""",
+                [list(column) for column in zip(*rows, strict=True)],
+            )
+
+    def claim(self, queue: str, worker_id: str, limit: int, suspect: bool) -> list[Claim]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH picked AS (
+                    SELECT j.id FROM {self.job} j
+                    WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} AND {self.may_claim()}
+                    ORDER BY j.rank, j.available_at, j.id LIMIT %s FOR UPDATE OF j SKIP LOCKED
+                ), claimed AS (
+                    UPDATE {self.job} j SET state = 'running', worker_id = %s, claim_no = j.claim_no + 1,
+                           attempt = j.attempt + 1, started_at = {self.now}
+                    FROM picked WHERE j.id = picked.id RETURNING j.*
+                )
+                SELECT id::text, queue, handler, worker_id::text, claim_no, attempt, crashes, suspect, envelope, signature,
+                       history, {self.epoch("enqueued_at")}, {self.epoch(self.now)}
+                FROM claimed ORDER BY rank, available_at, id""",
+                [queue, worker_id, queue, limit, worker_id],
+            )
+            return [Claim._make(row) for row in cursor.fetchall()]
+
+    def settle(self, settlements: Sequence[Settlement]) -> set[tuple[str, int]]:
+        plain = [s for s in settlements if s.transition.target is Target.COMPLETED]
+        others = [s for s in settlements if s.transition.target is not Target.COMPLETED]
+        settled = self.complete(plain) if plain else set()
+        return settled | super().settle(others) if others else settled
+
+    def complete(self, settlements: Sequence[Settlement]) -> set[tuple[str, int]]:
+        """Move completed jobs in one statement; a cancel that was asked for makes them cancelled."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH gone AS (
+                    DELETE FROM {self.job} j
+                    USING unnest(%s::uuid[], %s::uuid[], %s::int[], %s::text[], %s::float8[], %s::float8[])
+                          AS t(id, worker_id, claim_no, result, seconds, keep)
+                    WHERE j.id = t.id AND j.worker_id = t.worker_id AND j.claim_no = t.claim_no
+                      AND j.state IN ('running', 'cancel_requested')
+                    RETURNING j.*, t.result, t.seconds, t.keep
+                ), kept AS (
+                    INSERT INTO {self.completed} ({self.shared}, state, result, run_seconds, finished_at, keep_until)
+                    SELECT {self.shared},
+                           CASE WHEN state = 'running' THEN 'completed' ELSE 'cancelled' END,
+                           CASE WHEN state = 'running' THEN result ELSE '' END,
+                           seconds, {self.now}, {self.later("keep")}
+                    FROM gone WHERE keep IS DISTINCT FROM 0 ON CONFLICT (id) DO NOTHING
+                )
+                SELECT id::text, claim_no FROM gone""",
+                [
+                    [s.claim.id for s in settlements],
+                    [s.claim.worker_id for s in settlements],
+                    [s.claim.claim_no for s in settlements],
+                    [s.result for s in settlements],
+                    [s.seconds for s in settlements],
+                    [None if s.keep_seconds is None else float(s.keep_seconds) for s in settlements],
+                ],
+            )
+            return set(cursor.fetchall())
+
+    def promote(self, limit: int) -> int:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH due AS (
+                    SELECT id FROM {self.job} WHERE state = 'scheduled' AND available_at <= {self.now}
+                    ORDER BY available_at LIMIT %s FOR UPDATE SKIP LOCKED
+                )
+                UPDATE {self.job} j SET state = 'pending' FROM due WHERE j.id = due.id""",
+                [limit],
+            )
+            return int(cursor.rowcount)
+
+    # -- waking up ------------------------------------------------------------------------------------------------
+
+    _notified: dict[str, float] = {}
+
+    def notify(self, queues: set[str]) -> None:
+        if self.options.get("LISTEN", True) is False:
+            return
+        now = time.monotonic()
+        due = [queue for queue in queues if now - self._notified.get(queue, 0.0) >= NOTIFY_INTERVAL]
+        try:
+            with self.connection.cursor() as cursor:
+                for queue in due:
+                    # In a statement of its own, after the commit: inside the enqueue's transaction a NOTIFY takes a
+                    # lock on the whole database until its fsync is done. It needs no fsync itself: it is a hint.
+                    cursor.execute(
+                        "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel(queue)]
+                    )
+                    self._notified[queue] = now
+        except Error:
+            logger.warning("could not notify workers; they will find the job when they poll", exc_info=True)
+
+    def wakeup(self, queues: Sequence[str]) -> Wakeup:
+        if self.options.get("LISTEN", True) is False:
+            return Wakeup()
+        return ListenWakeup(self.connection, queues)
+
+
+def channel(queue: str) -> str:
+    """The name of a queue's channel. PostgreSQL cuts names at 63 bytes, so a long one ends in its hash."""
+    name = f"jobs_{queue}"
+    return name if len(name) <= 63 else f"jobs_{hashlib.sha256(queue.encode()).hexdigest()[:40]}"
+
+
+class ListenWakeup(Wakeup):
+    """LISTEN on a connection of its own. Where it breaks, polling carries on, and it is opened again.
+
+    Enqueuers notify at most once in 5 ms, so a wake-up may stand for jobs that are not committed yet: `ready()` answers
+    True once more 10 ms after the last wake-up or claim.
+    """
+
+    def __init__(self, connection: Any, queues: Sequence[str]) -> None:
+        self._wrapper = connection
+        self._channels = [channel(queue) for queue in queues]
+        self._raw: Any = None
+        self._echo_at: float | None = None
+        self._retry_at = 0.0
+        self._open()
+
+    @property
+    def interval(self) -> float:  # type: ignore[override]
+        if self._echo_at is None:
+            return conf.poll_interval
+        return min(max(self._echo_at - time.monotonic(), 0.0), conf.poll_interval)
+
+    def fileno(self) -> int | None:
+        if self._raw is None and time.monotonic() >= self._retry_at:
+            self._open()
+        return None if self._raw is None else int(self._raw.fileno())
+
+    def ready(self) -> bool:
+        now = time.monotonic()
+        notified = False
+        if self._raw is not None:
+            try:
+                self._raw.pgconn.consume_input()
+                while self._raw.pgconn.notifies() is not None:
+                    notified = True
+            except Exception:
+                logger.warning("the LISTEN connection broke; polling carries on until it is back")
+                self.close()
+                self._retry_at = now + conf.poll_interval
+        if notified:
+            self._echo_at = now + ECHO_SECONDS
+            return True
+        if self._echo_at is not None and now >= self._echo_at:
+            self._echo_at = None
+            return True
+        return False
+
+    def worked(self) -> None:
+        self._echo_at = time.monotonic() + ECHO_SECONDS
+
+    def close(self) -> None:
+        if self._raw is not None:
+            try:
+                self._raw.close()
+            except Exception:
+                logger.debug("closing the LISTEN connection failed", exc_info=True)
+            self._raw = None
+
+    def _open(self) -> None:
+        from psycopg import sql
+
+        try:
+            params = {**self._wrapper.get_connection_params(), "keepalives_idle": 10, "keepalives_interval": 5}
+            self._raw = self._wrapper.get_new_connection(params)
+            self._raw.autocommit = True
+            for name in self._channels:
+                self._raw.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
+        except Exception:
+            logger.warning("could not LISTEN; polling carries on", exc_info=True)
+            self.close()
+            self._retry_at = time.monotonic() + 5.0

@@ -1,0 +1,97 @@
+"""SQLite: one writer at a time, so every transaction of ours begins IMMEDIATE; a version counter tells of commits."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ...runtime import Claim
+from ..base import Wakeup
+from .statements import Statements
+
+WATCH_INTERVAL = 0.005
+
+
+class SQLiteStatements(Statements):
+    """The statements for SQLite. Moments are texts in UTC, in the form in which Django keeps them."""
+
+    now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+    for_update = ""
+
+    def later(self, seconds: str) -> str:
+        return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', ({seconds}) || ' seconds')"
+
+    def epoch(self, column: str) -> str:
+        return f"(julianday({column}) - 2440587.5) * 86400.0"
+
+    def is_retryable(self, error: Exception) -> bool:
+        return "locked" in str(error)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        # A deferred BEGIN that reads first cannot always be raised to a write: it would fail with "database is locked"
+        # at once, whatever the busy timeout is.
+        mode = getattr(self.connection, "transaction_mode", None)
+        self.connection.transaction_mode = "IMMEDIATE"  # type: ignore[attr-defined]
+        try:
+            with super().transaction() as cursor:
+                yield cursor
+        finally:
+            self.connection.transaction_mode = mode  # type: ignore[attr-defined]
+
+    def claim(self, queue: str, worker_id: str, limit: int, suspect: bool) -> list[Claim]:
+        if not self.connection.features.can_return_columns_from_insert:  # RETURNING needs SQLite 3.35
+            return super().claim(queue, worker_id, limit, suspect)
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""UPDATE {self.job} SET state = 'running', worker_id = %s, claim_no = claim_no + 1,
+                        attempt = attempt + 1, started_at = {self.now}
+                    WHERE id IN (
+                        SELECT j.id FROM {self.job} j
+                        WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} AND {self.may_claim()}
+                        ORDER BY j.rank, j.available_at, j.id LIMIT %s)
+                    RETURNING {self.claimed_columns()}, rank, available_at""",
+                [self.uid(worker_id), queue, self.uid(worker_id), queue, limit],
+            )
+            rows = sorted(cursor.fetchall(), key=lambda row: (row[-2], row[-1], row[0]))
+            return [self.claim_of(row[:-2]) for row in rows]
+
+    def promote(self, limit: int) -> int:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""UPDATE {self.job} SET state = 'pending' WHERE id IN (
+                        SELECT id FROM {self.job} WHERE state = 'scheduled' AND available_at <= {self.now}
+                        ORDER BY available_at LIMIT %s)""",
+                [limit],
+            )
+            return int(cursor.rowcount)
+
+    def wakeup(self, queues: Sequence[str]) -> Wakeup:
+        if self.connection.is_in_memory_db():  # type: ignore[attr-defined]
+            return Wakeup()
+        return DataVersionWakeup(self.connection.get_connection_params())  # type: ignore[no-untyped-call]
+
+
+class DataVersionWakeup(Wakeup):
+    """Watches `PRAGMA data_version`, which changes with every commit of another connection (3 µs a look)."""
+
+    interval = WATCH_INTERVAL
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self._raw = sqlite3.connect(params["database"], uri=params.get("uri", False), isolation_level=None)
+        self._seen = self._version()
+
+    def ready(self) -> bool:
+        seen, self._seen = self._seen, self._version()
+        return seen != self._seen
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def _version(self) -> int:
+        try:
+            return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:
+            return -1

@@ -1,0 +1,391 @@
+"""The hot statements in their portable form. Each vendor's file overrides what it can do better.
+
+Names in the SQL are constants of the models; every value is bound. `%%` is a percent sign.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ...definition import JobDefinition
+from ...envelope import seal
+from ...models import SHARED_COLUMNS, CompletedJob, FailedJob, Job, Queue, Worker
+from ...retry import Target
+from ...runtime import Claim, ErrorRecord
+from ...settlement import Settlement
+from ..base import Promotion, Wakeup, WorkerInfo
+
+INSERTED = (
+    *("id", "queue", "handler", "rank", "max_attempts", "name", "reference", "job_group", "tags", "source"),
+    *("envelope", "signature"),
+)
+DEFAULT_KEEP_SECONDS = 7 * 24 * 3600.0
+
+
+class Statements(ABC):
+    """The statements over one connection. `now` is SQL for the store's clock, in UTC."""
+
+    now: str
+    retryable: frozenset[Any] = frozenset()
+
+    def __init__(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        self.connection = connection
+        self.options = options
+        quote = connection.ops.quote_name
+        self.job = quote(Job._meta.db_table)
+        self.completed = quote(CompletedJob._meta.db_table)
+        self.failed = quote(FailedJob._meta.db_table)
+        self.worker = quote(Worker._meta.db_table)
+        self.queue = quote(Queue._meta.db_table)
+        self.rank = quote("rank")
+        self.shared = ", ".join(quote(column) for column in SHARED_COLUMNS)
+        self.shared_with_history = ", ".join(
+            "%s" if column == "history" else f"j.{quote(column)}" for column in SHARED_COLUMNS
+        )
+        self.shared_of_job = ", ".join(f"j.{quote(column)}" for column in SHARED_COLUMNS)
+
+    # -- values, in and out -----------------------------------------------------------------------------------
+
+    def uid(self, text: str) -> str:
+        """A UUID as this vendor keeps it."""
+        return text if self.connection.features.has_native_uuid_field else text.replace("-", "")
+
+    def text_of(self, uid: Any) -> str:
+        """The canonical text of a UUID as this vendor answers it."""
+        text = str(uid)
+        return text if "-" in text else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def moment(self, when: datetime) -> Any:
+        """A moment as a parameter."""
+        return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+    @abstractmethod
+    def later(self, seconds: str) -> str:
+        """SQL for `seconds` (an SQL expression) from now."""
+
+    @abstractmethod
+    def epoch(self, column: str) -> str:
+        """SQL for a moment as seconds since 1970."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """A cursor in a transaction that may write from its first statement on."""
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            yield cursor
+
+    def is_retryable(self, error: Exception) -> bool:
+        """Whether `error` is a deadlock or a lock's time-out, which leave nothing behind and may be tried again."""
+        cause = error.__cause__ or error
+        return bool(cause.args) and cause.args[0] in self.retryable
+
+    # -- enqueue ------------------------------------------------------------------------------------------------
+
+    def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
+        """Insert pending or scheduled jobs."""
+        fields = ", ".join(self.connection.ops.quote_name(column) for column in INSERTED)
+        marks = ", ".join(["%s"] * len(INSERTED))
+        due = f"COALESCE(%s, {self.later('%s')})"
+        sql = f"""
+            INSERT INTO {self.job} ({fields}, attempt, crashes, claim_no, history, suspect, enqueued_at, available_at, state)
+            VALUES ({marks}, 0, 0, 0, '', {self.false}, {self.now}, {due},
+                    CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END)"""
+        with self.connection.cursor() as cursor:
+            cursor.executemany(sql, [(*self.row(d), *self.due(d), *self.due(d)) for d in definitions])
+
+    false = "FALSE"
+    true = "TRUE"
+
+    def row(self, definition: JobDefinition) -> tuple[Any, ...]:
+        """The values of the columns `INSERTED`."""
+        sealed = seal(definition)
+        d = definition
+        tags = f" {' '.join(d.tags)} " if d.tags else ""
+        return (
+            *(
+                self.uid(d.id or ""),
+                d.queue,
+                d.handler,
+                -(d.priority or 0),
+                d.max_attempts,
+                d.name,
+                d.reference,
+                d.group,
+            ),
+            *(tags, d.source, sealed.body, sealed.signature),
+        )
+
+    def due(self, definition: JobDefinition) -> tuple[Any, float]:
+        """When a definition is due: a moment (or None), and a delay in seconds where there is none."""
+        at = definition.available_at
+        return (None if at is None else self.moment(at), float(definition.delay or 0))
+
+    # -- claim ------------------------------------------------------------------------------------------------
+
+    def may_claim(self) -> str:
+        """SQL for: the worker holds a lease, and the queue is not paused. Takes (worker id, queue)."""
+        return (
+            f"EXISTS (SELECT 1 FROM {self.worker} w WHERE w.id = %s AND w.state IN ('running', 'draining') "
+            f"AND w.lease_expires_at > {self.now}) "
+            f"AND NOT EXISTS (SELECT 1 FROM {self.queue} q WHERE q.name = %s AND q.paused)"
+        )
+
+    def claimed_columns(self, prefix: str = "") -> str:
+        """What a claim answers, in the order that `claim_of` takes."""
+        return ", ".join(
+            (
+                *(f"{prefix}{c}" for c in ("id", "queue", "handler", "worker_id", "claim_no", "attempt", "crashes")),
+                *(f"{prefix}{c}" for c in ("suspect", "envelope", "signature", "history")),
+                self.epoch(f"{prefix}enqueued_at"),
+                self.epoch(self.now),
+            )
+        )
+
+    def claim_of(self, row: Sequence[Any]) -> Claim:
+        """A claim from a row of `claimed_columns`."""
+        uid, queue, handler, worker_id, claim_no, attempt, crashes, suspect, *rest = row
+        return Claim(
+            self.text_of(uid), queue, handler, self.text_of(worker_id), claim_no, attempt, crashes, bool(suspect), *rest
+        )
+
+    def claim(self, queue: str, worker_id: str, limit: int, suspect: bool) -> list[Claim]:
+        """Lock the first rows, mark them, read them: three statements in a short transaction."""
+        locked = (
+            "FOR UPDATE SKIP LOCKED" if self.connection.features.has_select_for_update_skip_locked else "FOR UPDATE"
+        )
+        with self.transaction() as cursor:
+            cursor.execute(
+                f"""SELECT j.id FROM {self.job} j
+                    WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {self.true if suspect else self.false}
+                      AND {self.may_claim()}
+                    ORDER BY j.{self.rank}, j.available_at, j.id LIMIT %s {locked}""",
+                [queue, self.uid(worker_id), queue, limit],
+            )
+            ids = sorted(row[0] for row in cursor.fetchall())
+            if not ids:
+                return []
+            chosen = f"id IN ({', '.join(['%s'] * len(ids))})"
+            cursor.execute(
+                f"""UPDATE {self.job} SET state = 'running', worker_id = %s, claim_no = claim_no + 1,
+                        attempt = attempt + 1, started_at = {self.now} WHERE {chosen}""",
+                [self.uid(worker_id), *ids],
+            )
+            cursor.execute(
+                f"SELECT {self.claimed_columns()} FROM {self.job} WHERE {chosen} ORDER BY {self.rank}, available_at, id",
+                ids,
+            )
+            return [self.claim_of(row) for row in cursor.fetchall()]
+
+    # -- settle -----------------------------------------------------------------------------------------------
+
+    def settle(self, settlements: Sequence[Settlement]) -> set[tuple[str, int]]:
+        """Write outcomes in one transaction; answers (job id, claim number) of those that were still held."""
+        by_id = {s.claim.id: s for s in settlements}
+        ids = sorted(self.uid(job_id) for job_id in by_id)
+        with self.transaction() as cursor:
+            cursor.execute(
+                f"""SELECT id, worker_id, claim_no, state FROM {self.job}
+                    WHERE id IN ({", ".join(["%s"] * len(ids))}) ORDER BY id {self.for_update}""",
+                ids,
+            )
+            held: list[tuple[Settlement, Target]] = []
+            for uid, worker_id, claim_no, state in cursor.fetchall():
+                s = by_id[self.text_of(uid)]
+                if worker_id is None or (self.text_of(worker_id), claim_no) != (s.claim.worker_id, s.claim.claim_no):
+                    continue
+                if state in ("running", "cancel_requested"):
+                    held.append((s, s.transition.target if state == "running" else Target.CANCELLED))
+            self.write_waiting(cursor, [s for s, target in held if target is Target.WAITING])
+            self.write_failed(cursor, [s for s, target in held if target is Target.FAILED])
+            self.write_completed(cursor, [(s, t) for s, t in held if t in (Target.COMPLETED, Target.CANCELLED)])
+        return {(s.claim.id, s.claim.claim_no) for s, _ in held}
+
+    for_update = "FOR UPDATE"
+
+    def write_waiting(self, cursor: Any, settlements: Sequence[Settlement]) -> None:
+        """Give jobs back: pending at once, or scheduled after their delay."""
+        if not settlements:
+            return
+        sql = f"""UPDATE {self.job} SET state = %s, available_at = {self.later("%s")}, worker_id = NULL,
+                    attempt = attempt - %s, crashes = crashes + %s, suspect = COALESCE(%s, suspect), history = %s
+                  WHERE id = %s AND claim_no = %s"""
+        back = f"""UPDATE {self.job} SET state = 'pending', worker_id = NULL, attempt = attempt - %s,
+                    crashes = crashes + %s, suspect = COALESCE(%s, suspect), history = %s
+                   WHERE id = %s AND claim_no = %s"""
+        delayed, at_once = [], []
+        for s in settlements:
+            t = s.transition
+            tail = (t.attempt_refund, t.crash, t.suspect, s.history, self.uid(s.claim.id), s.claim.claim_no)
+            if t.delay > 0:
+                delayed.append(("scheduled", t.delay, *tail))
+            else:
+                at_once.append(tail)  # keeps its due time, and so its place in the line
+        if delayed:
+            cursor.executemany(sql, delayed)
+        if at_once:
+            cursor.executemany(back, at_once)
+
+    def write_failed(self, cursor: Any, settlements: Sequence[Settlement]) -> None:
+        """Move jobs to the failed ones."""
+        if not settlements:
+            return
+        rows = []
+        for s in settlements:
+            error = s.error or ErrorRecord()
+            rows.append(
+                (
+                    *(s.history, s.transition.reason, error.class_path, error.message, error.traceback, s.seconds),
+                    *(self.uid(s.claim.id), s.claim.claim_no),
+                )
+            )
+        cursor.executemany(
+            f"""{self.insert_ignore} INTO {self.failed}
+                  ({self.shared}, reason, error_class, error_message, traceback, run_seconds, finished_at)
+                SELECT {self.shared_with_history}, %s, %s, %s, %s, %s, {self.now}
+                FROM {self.job} j WHERE j.id = %s AND j.claim_no = %s {self.on_conflict}""",
+            rows,
+        )
+        for s in settlements:
+            if s.transition.crash:
+                cursor.execute(
+                    f"UPDATE {self.failed} SET crashes = crashes + 1 WHERE id = %s AND claim_no = %s",
+                    [self.uid(s.claim.id), s.claim.claim_no],
+                )
+        self.delete(cursor, settlements)
+
+    insert_ignore = "INSERT"
+    on_conflict = "ON CONFLICT (id) DO NOTHING"
+
+    def write_completed(self, cursor: Any, settlements: Sequence[tuple[Settlement, Target]]) -> None:
+        """Move jobs to the completed ones, or drop them."""
+        rows = [
+            (
+                *(s.history, str(target), s.result if target is Target.COMPLETED else "", s.seconds),
+                *self.keep_until(s),
+                *(self.uid(s.claim.id), s.claim.claim_no),
+            )
+            for s, target in settlements
+            if s.keep_seconds != 0
+        ]
+        if rows:
+            cursor.executemany(
+                f"""{self.insert_ignore} INTO {self.completed}
+                      ({self.shared}, state, result, run_seconds, finished_at, keep_until)
+                    SELECT {self.shared_with_history}, %s, %s, %s, {self.now},
+                           CASE WHEN %s = 1 THEN NULL ELSE {self.later("%s")} END
+                    FROM {self.job} j WHERE j.id = %s AND j.claim_no = %s {self.on_conflict}""",
+                rows,
+            )
+        self.delete(cursor, [s for s, _ in settlements])
+
+    def keep_until(self, settlement: Settlement) -> tuple[int, float]:
+        """(1 to keep for ever, seconds to keep)."""
+        if settlement.transition.target is not Target.COMPLETED:
+            return 0, DEFAULT_KEEP_SECONDS
+        return (1, 0.0) if settlement.keep_seconds is None else (0, float(settlement.keep_seconds))
+
+    def delete(self, cursor: Any, settlements: Sequence[Settlement]) -> None:
+        """Delete live rows that have been moved. The caller's transaction holds them."""
+        ids = sorted(self.uid(s.claim.id) for s in settlements)
+        if ids:
+            cursor.execute(f"DELETE FROM {self.job} WHERE id IN ({', '.join(['%s'] * len(ids))})", ids)
+
+    # -- promote, reap ------------------------------------------------------------------------------------------
+
+    def promote_due(self, limit: int) -> Promotion:
+        """Look when the next job is due; where that has passed, make the due ones pending."""
+        promoted, next_in = 0, self.next_due()
+        if next_in is not None and next_in <= 0:
+            promoted = self.promote(limit)
+            next_in = 0.0 if promoted >= limit else self.next_due()
+        return Promotion(promoted, next_in)
+
+    def next_due(self) -> float | None:
+        """Seconds until the next scheduled job is due."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""SELECT {self.epoch("available_at")} - {self.epoch(self.now)} FROM {self.job}
+                    WHERE state = 'scheduled' ORDER BY available_at LIMIT %s""",
+                [1],
+            )
+            row = cursor.fetchone()
+        return None if row is None else float(row[0])
+
+    def promote(self, limit: int) -> int:
+        """Make due jobs pending; answers how many."""
+        locked = (
+            "FOR UPDATE SKIP LOCKED" if self.connection.features.has_select_for_update_skip_locked else "FOR UPDATE"
+        )
+        with self.transaction() as cursor:
+            cursor.execute(
+                f"""SELECT id FROM {self.job} WHERE state = 'scheduled' AND available_at <= {self.now}
+                    ORDER BY available_at LIMIT %s {locked}""",
+                [limit],
+            )
+            ids = sorted(row[0] for row in cursor.fetchall())
+            if ids:
+                marks = ", ".join(["%s"] * len(ids))
+                cursor.execute(f"UPDATE {self.job} SET state = 'pending' WHERE id IN ({marks})", ids)
+        return len(ids)
+
+    def mark_lost(self) -> None:
+        """Mark workers whose lease is over as lost."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""UPDATE {self.worker} SET state = 'lost'
+                    WHERE state IN ('running', 'draining') AND lease_expires_at < {self.now} AND 1 = %s""",
+                [1],
+            )
+
+    def claims_of_the_lost(self, limit: int) -> list[Claim]:
+        """Claims whose worker is lost, has stopped, or has no row."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""SELECT {self.claimed_columns("j.")} FROM {self.job} j LEFT JOIN {self.worker} w ON w.id = j.worker_id
+                    WHERE j.worker_id IS NOT NULL AND j.state IN ('running', 'cancel_requested')
+                      AND (w.id IS NULL OR w.state IN ('lost', 'stopped'))
+                    ORDER BY j.id LIMIT %s""",
+                [limit],
+            )
+            return [self.claim_of(row) for row in cursor.fetchall()]
+
+    # -- the worker's row -----------------------------------------------------------------------------------------
+
+    def register(self, worker: WorkerInfo, lease_seconds: float) -> None:
+        """Insert the worker's row."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""INSERT INTO {self.worker} (id, host, pid, queues, state, children, running, settled,
+                        started_at, renewed_at, lease_expires_at)
+                    VALUES (%s, %s, %s, %s, 'running', %s, 0, 0, {self.now}, {self.now}, {self.later("%s")})""",
+                [
+                    *(self.uid(worker.id), worker.host[:255], worker.pid, ",".join(worker.queues)[:1000]),
+                    *(worker.children, lease_seconds),
+                ],
+            )
+
+    def renew(self, worker_id: str, lease_seconds: float, state: str, running: int, settled: int) -> bool:
+        """Prolong the lease, unless the worker is lost or has stopped."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""UPDATE {self.worker} SET lease_expires_at = {self.later("%s")}, renewed_at = {self.now},
+                        state = %s, running = %s, settled = %s
+                    WHERE id = %s AND state IN ('running', 'draining')""",
+                [lease_seconds, state, running, settled, self.uid(worker_id)],
+            )
+            return bool(cursor.rowcount == 1)
+
+    # -- waking up ------------------------------------------------------------------------------------------------
+
+    def notify(self, queues: set[str]) -> None:
+        """Tell waiting workers of new work, where the vendor can. Called after the commit."""
+
+    def wakeup(self, queues: Sequence[str]) -> Wakeup:
+        """How a worker learns of new work."""
+        return Wakeup()

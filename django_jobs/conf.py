@@ -1,0 +1,173 @@
+"""The settings of django_jobs, each with its default, in one place.
+
+Read them as attributes of `conf`; every read looks at Django's settings, so `override_settings` works. Nothing is ever
+written into `settings`. What is wrong in them is reported by the system checks (`checks.py`), with what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, overload
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from .exceptions import InvalidDefinition
+from .names import check_queue
+
+T = TypeVar("T")
+
+ISOLATIONS = ("pool", "inline")
+DEFAULT_BACKENDS: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {}},
+}
+DEFAULT_BACKOFF: dict[str, Any] = {"strategy": "exponential", "base": 5, "factor": 2, "cap": 300, "jitter": 0.15}
+DEFAULT_OPTIONS: dict[str, Any] = {
+    "queue": "default",
+    "priority": 0,
+    "delay": 0,
+    "max_attempts": 1,
+    "timeout": 300,
+    "ttl": 7 * 24 * 3600,
+}
+
+
+class Setting(Generic[T]):
+    """A setting `JOBS_<NAME>` with its default, read anew at each access."""
+
+    def __init__(self, default: T) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = "JOBS" if name == "handlers" else f"JOBS_{name.upper()}"
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Setting[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Setting[T] | T:
+        return self if instance is None else getattr(settings, self.name, self.default)
+
+
+class Conf:
+    """The facade. Times are in seconds, sizes in bytes."""
+
+    # what runs
+    handlers: Setting[Mapping[str, Any]] = Setting({})
+    builtins: Setting[list[str] | tuple[str, ...]] = Setting(())
+    commands_allowed: Setting[list[str] | tuple[str, ...]] = Setting(())
+
+    # where it is kept
+    backends: Setting[Mapping[str, Any]] = Setting(DEFAULT_BACKENDS)
+    default_backend: Setting[str] = Setting("default")
+    database_alias: Setting[str] = Setting("default")
+    queues: Setting[Any] = Setting(["default"])
+    defaults: Setting[Mapping[str, Any]] = Setting({})
+
+    # retry
+    backoff: Setting[Mapping[str, Any]] = Setting(DEFAULT_BACKOFF)
+    max_crashes: Setting[int] = Setting(3)
+    max_history: Setting[int] = Setting(20)
+    missing_handler_grace: Setting[float] = Setting(300.0)
+
+    # the worker
+    lease_seconds: Setting[float] = Setting(30.0)
+    heartbeat_interval: Setting[float] = Setting(5.0)
+    reap_interval: Setting[float] = Setting(5.0)
+    cleanup_interval: Setting[float] = Setting(60.0)
+    poll_interval: Setting[float] = Setting(1.0)
+    shutdown_timeout: Setting[float] = Setting(30.0)
+    kill_grace: Setting[float] = Setting(5.0)
+    claim_batch: Setting[int] = Setting(200)
+    message_jobs: Setting[int] = Setting(5)
+    show: Setting[str] = Setting("lines")
+
+    # bounds
+    max_payload_bytes: Setting[int] = Setting(65_536)
+    max_result_bytes: Setting[int] = Setting(65_536)
+    max_traceback_bytes: Setting[int] = Setting(32_768)
+
+    # signing
+    signing_key: Setting[str | None] = Setting(None)
+    signing_key_fallbacks: Setting[list[str] | tuple[str, ...]] = Setting(())
+    verify_signatures: Setting[bool] = Setting(True)
+
+    # keeping
+    keep_events: Setting[int] = Setting(14 * 24 * 3600)
+    keep_workers: Setting[int] = Setting(24 * 3600)
+
+    def default_option(self, name: str) -> Any:
+        """The site's default of a job option: `JOBS_DEFAULTS[name]`, else the built-in one."""
+        return self.defaults.get(name, DEFAULT_OPTIONS[name])
+
+    def queue(self, name: str) -> QueueOptions:
+        """What `JOBS_QUEUES` says of the queue `name`; a queue that it does not name has no options of its own."""
+        return _queues().get(name) or QueueOptions(name)
+
+    def queue_names(self) -> list[str]:
+        """The queues of `JOBS_QUEUES`, in its order; `default` where it names none."""
+        return list(_queues()) or ["default"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """One entry of `JOBS_QUEUES`. `options` are defaults of the jobs of this queue; the rest is the worker's."""
+
+    name: str
+    max_workers: int = 3
+    isolation: str = "pool"
+    max_jobs_per_child: int | None = None
+    keep_completed: int | None = None
+    backend: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+_OF_THE_WORKER = {"max_workers", "isolation", "max_jobs_per_child", "keep_completed", "backend"}
+JOB_OPTIONS = {"priority", "delay", "max_attempts", "timeout", "ttl", "backoff"}
+
+
+def parse_queues(value: Any) -> dict[str, QueueOptions]:
+    """`JOBS_QUEUES` in any of its forms (a list, `"a,b"`, or a dict of options by name) as one dict.
+
+    Raises `ImproperlyConfigured` with the entry and the option that are wrong.
+    """
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    entries = value if isinstance(value, Mapping) else {name: {} for name in value}
+    queues = {}
+    for name, given in entries.items():
+        try:
+            check_queue(name)
+        except InvalidDefinition as error:
+            raise ImproperlyConfigured(f"JOBS_QUEUES: {error}") from None
+        if unknown := set(given or {}) - _OF_THE_WORKER - JOB_OPTIONS:
+            known = ", ".join(sorted(_OF_THE_WORKER | JOB_OPTIONS))
+            raise ImproperlyConfigured(
+                f"JOBS_QUEUES[{name!r}]: unknown option {sorted(unknown)[0]!r}. The options are {known}."
+            )
+        own = {key: item for key, item in (given or {}).items() if key in _OF_THE_WORKER}
+        of_jobs = {key: item for key, item in (given or {}).items() if key in JOB_OPTIONS}
+        queues[name] = QueueOptions(name=name, options=of_jobs, **own)
+        if queues[name].isolation not in ISOLATIONS:
+            raise ImproperlyConfigured(
+                f"JOBS_QUEUES[{name!r}]['isolation']: {queues[name].isolation!r} is not one of {', '.join(ISOLATIONS)}."
+            )
+    return queues
+
+
+@lru_cache(maxsize=1)
+def _queues() -> dict[str, QueueOptions]:
+    return parse_queues(conf.queues)
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "JOBS_QUEUES":
+        _queues.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_jobs.conf")
+
+conf = Conf()

@@ -1,0 +1,330 @@
+"""What a job is made from: the frozen `JobDefinition`, and the fluent `JobBuilder` that makes one.
+
+Both are values: every `with_…` and every builder method returns a new one, as a QuerySet does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from django.conf import settings
+from django.utils import timezone
+
+from . import names, port
+from .exceptions import InvalidDefinition, InvalidPriority
+from .ids import parse_id
+from .retry import backoff as checked_backoff
+from .retry import parse_backoff
+
+if TYPE_CHECKING:
+    from .api import JobRef
+
+
+class Unset:
+    """The type of `UNSET`: an option that was not given, so that a later default applies. None is a value."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNSET: Final = Unset()
+SOURCES = ("app", "cron", "callback", "retry", "cli")
+
+
+class Priority(IntEnum):
+    """Names for priorities. Any whole number from -100 to 100 will do; bigger runs first."""
+
+    LOW = -50
+    NORMAL = 0
+    HIGH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefinition:
+    """A job before it is stored. Times are aware; durations are seconds.
+
+    An option that is UNSET takes the handler's value, then the queue's, then the site's (`JOBS_DEFAULTS`).
+    """
+
+    handler: str
+    payload: Any = None
+    id: str | None = None
+    queue: str | Unset = UNSET
+    backend: str | Unset = UNSET
+    priority: int | Unset = UNSET
+    delay: float | Unset = UNSET
+    available_at: datetime | None = None
+    expires_at: datetime | None = None
+    max_attempts: int | Unset = UNSET
+    timeout: float | Unset | None = UNSET
+    backoff: Mapping[str, Any] | Unset | None = UNSET
+    ttl: int | Unset | None = UNSET
+    name: str = ""
+    reference: str = ""
+    group: str = ""
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    source: str = "app"
+    fresh_id: bool = False
+    """The id was made here, so that no job can have it yet."""
+
+    def with_(self, **changes: Any) -> JobDefinition:
+        """A copy with `changes`, each checked. An option that does not exist raises `TypeError`."""
+        checked: dict[str, Any] = {}
+        for option, value in changes.items():
+            try:
+                check = _OPTIONS[option]
+            except KeyError:
+                known = ", ".join(sorted(_OPTIONS))
+                raise TypeError(f"{option!r} is not an option of a job. The options are {known}.") from None
+            name, clean = check(value)
+            checked[name] = clean
+        return replace(self, **checked)
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> JobDefinition:
+        """A copy in which every UNSET option has its value from `defaults`, where that has one."""
+        gaps = {f: defaults[f] for f in _DEFAULTED if getattr(self, f) is UNSET and f in defaults}
+        return replace(self, **gaps) if gaps else self
+
+
+_DEFAULTED = ("queue", "priority", "delay", "max_attempts", "timeout", "backoff", "ttl", "backend")
+
+
+class JobBuilder:
+    """Builds a job step by step, then dispatches it.
+
+    Jobs.define("welcome", {"user_id": 123}).queue("mail").delay("10m").max_retries(2).dispatch()
+    """
+
+    __slots__ = ("_definition",)
+
+    def __init__(self, definition: JobDefinition) -> None:
+        self._definition = definition
+
+    def __repr__(self) -> str:
+        return f"<JobBuilder {self._definition.handler!r}>"
+
+    def _with(self, **changes: Any) -> JobBuilder:
+        return JobBuilder(self._definition.with_(**changes))
+
+    def to_definition(self) -> JobDefinition:
+        """The definition built so far."""
+        return self._definition
+
+    def dispatch(self, *, backend: str | None = None, **options: Any) -> JobRef:
+        """Enqueue the job (`Jobs.dispatch`) and return its reference. `options` are those of `with_options`."""
+        if backend is not None:
+            options["backend"] = backend
+        definition = self._definition.with_(**options) if options else self._definition
+        return port.jobs().dispatch(definition)
+
+    def with_options(self, **options: Any) -> JobBuilder:
+        """Set any options by name: `with_options(delay=60, queue="mail")`. An unknown one raises `TypeError`."""
+        return self._with(**options)
+
+    def id(self, value: object) -> JobBuilder:
+        """Give the job's id (a UUID), which makes the enqueue safe to repeat."""
+        return self._with(id=value)
+
+    def queue(self, name: str) -> JobBuilder:
+        """The queue; blank is `default`."""
+        return self._with(queue=name)
+
+    def using(self, backend: str) -> JobBuilder:
+        """The alias in `JOBS_BACKENDS`."""
+        return self._with(backend=backend)
+
+    def named(self, name: str) -> JobBuilder:
+        """A name for people, at most 200 characters."""
+        return self._with(name=name)
+
+    def reference(self, reference: str) -> JobBuilder:
+        """What the job is about in your terms, such as `report-42`."""
+        return self._with(reference=reference)
+
+    def group(self, group: str) -> JobBuilder:
+        """A group to filter by."""
+        return self._with(group=group)
+
+    def tag(self, *tags: str) -> JobBuilder:
+        """Add tags, each one word."""
+        return self._with(tags=(*self._definition.tags, *tags))
+
+    def meta(self, **facts: Any) -> JobBuilder:
+        """Add facts that travel with the job and reach `ctx.meta`. JSON values."""
+        return self._with(meta={**self._definition.meta, **facts})
+
+    def source(self, source: str) -> JobBuilder:
+        """Where the job comes from: app, cron, callback, retry or cli."""
+        return self._with(source=source)
+
+    def priority(self, priority: int) -> JobBuilder:
+        """-100 to 100, default 0, bigger first."""
+        return self._with(priority=priority)
+
+    def delay(self, delay: float | timedelta | str) -> JobBuilder:
+        """Not before this long from the enqueue: seconds, a timedelta, `"10m"` or `"+1 hour"`."""
+        return self._with(delay=delay)
+
+    def scheduled_at(self, when: datetime) -> JobBuilder:
+        """Not before this moment, which must be aware. Wins over `delay`."""
+        return self._with(available_at=when)
+
+    def expires(self, when: datetime | float | timedelta | str) -> JobBuilder:
+        """Do not start the job after this moment, or this long from now; it fails as `expired` then."""
+        return self._with(expires=when)
+
+    def ttl(self, seconds: float | timedelta | str | None) -> JobBuilder:
+        """Keep the completed record this long; 0 keeps none, None keeps it until somebody deletes it."""
+        return self._with(ttl=seconds)
+
+    def max_attempts(self, attempts: int) -> JobBuilder:
+        """How often the job may run in all."""
+        return self._with(max_attempts=attempts)
+
+    def max_retries(self, retries: int) -> JobBuilder:
+        """How often the job may run again after its first attempt: `max_attempts` less one."""
+        return self._with(max_retries=retries)
+
+    def timeout(self, seconds: float | timedelta | str | None) -> JobBuilder:
+        """End an attempt after this long. None is no limit."""
+        return self._with(timeout=seconds)
+
+    def backoff(self, strategy: Any = "exponential", **fields: Any) -> JobBuilder:
+        """How long to wait between attempts; see `django_jobs.retry.backoff`."""
+        return self._with(backoff=checked_backoff(strategy, **fields) if fields else strategy)
+
+    def retry_delay(self, seconds: float) -> JobBuilder:
+        """Shorthand: exponential backoff from this base."""
+        return self._with(retry_delay=seconds)
+
+
+def definition_of(job: JobDefinition | JobBuilder) -> JobDefinition:
+    """The definition in either form."""
+    return job.to_definition() if isinstance(job, JobBuilder) else job
+
+
+# -- checks of single options: each gives the field's name and its clean value -------------------------------
+
+_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+_UNITS |= {"d": 86400, "day": 86400, "w": 604800, "week": 604800}
+_DURATION = re.compile(r"\s*\+?\s*(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]*?)s?\s*")
+_LONGEST_SECONDS = 100 * 365 * 86400.0
+
+
+def seconds(field_name: str, value: Any) -> float:
+    """A duration in any accepted form, in seconds. Raises `InvalidDefinition` that names `field_name`."""
+    result: float | None = None
+    if isinstance(value, timedelta):
+        result = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        result = float(value)
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.lower())):
+        unit = match[2] or "s"
+        result = float(match[1]) * _UNITS[unit] if unit in _UNITS else None
+    if result is None or not 0 <= result <= _LONGEST_SECONDS:
+        raise InvalidDefinition(
+            f"{field_name}: {str(value)[:80]!r} is not a duration. Give seconds, a timedelta, or a text such as '10m' or "
+            "'+1 hour'; from 0 to 100 years."
+        )
+    return result
+
+
+def moment(field_name: str, value: Any) -> datetime:
+    """A moment in UTC. A naive one is taken only where USE_TZ is False, as local time."""
+    if not isinstance(value, datetime):
+        raise InvalidDefinition(f"{field_name}: a datetime is needed, not {type(value).__name__}.")
+    if timezone.is_naive(value):
+        if settings.USE_TZ:
+            raise InvalidDefinition(
+                f"{field_name}: {value.isoformat()} is naive. Give an aware datetime, such as django.utils.timezone.now()."
+            )
+        value = timezone.make_aware(value)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidDefinition(f"{field_name}: {value.isoformat()} is out of range.") from None
+
+
+def whole(field_name: str, value: Any, low: int, high: int) -> int:
+    """A whole number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        error = InvalidPriority if field_name == "priority" else InvalidDefinition
+        raise error(f"{field_name}: {str(value)[:80]!r} is not a whole number from {low} to {high}.")
+    return int(value)
+
+
+def _backend(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidDefinition("backend: give an alias of JOBS_BACKENDS.")
+    return value
+
+
+def _expires(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return moment("expires", value)
+    return datetime.now(UTC) + timedelta(seconds=seconds("expires", value))
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    given = (value,) if isinstance(value, str) else tuple(value)
+    tags = tuple(dict.fromkeys(names.check_label("tag", tag) for tag in given))
+    if sum(map(len, tags)) + len(tags) > 200:
+        raise InvalidDefinition("tags: all tags together may have 200 characters. Use fewer or shorter ones.")
+    return tags
+
+
+def _meta(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidDefinition(f"meta: a mapping is needed, not {type(value).__name__}.")
+    return dict(value)
+
+
+def _source(value: Any) -> str:
+    if value not in SOURCES:
+        raise InvalidDefinition(f"source: {str(value)[:40]!r} is not one of {', '.join(SOURCES)}.")
+    return str(value)
+
+
+def _timeout(value: Any) -> float | None:
+    if value is None:
+        return None
+    result = seconds("timeout", value)
+    if result == 0:
+        raise InvalidDefinition("timeout: 0 leaves no time to run. Give seconds, or None for no limit.")
+    return result
+
+
+_OPTIONS: dict[str, Callable[[Any], tuple[str, Any]]] = {
+    "id": lambda v: ("id", parse_id(v)),
+    "uuid": lambda v: ("id", parse_id(v, "uuid")),
+    "queue": lambda v: ("queue", names.check_queue(v or "default")),
+    "backend": lambda v: ("backend", _backend(v)),
+    "priority": lambda v: ("priority", whole("priority", v, -100, 100)),
+    "delay": lambda v: ("delay", seconds("delay", v)),
+    "available_at": lambda v: ("available_at", None if v is None else moment("available_at", v)),
+    "expires": lambda v: ("expires_at", _expires(v)),
+    "expires_at": lambda v: ("expires_at", None if v is None else moment("expires_at", v)),
+    "ttl": lambda v: ("ttl", None if v is None else int(seconds("ttl", v))),
+    "max_attempts": lambda v: ("max_attempts", whole("max_attempts", v, 1, 10_000)),
+    "max_retries": lambda v: ("max_attempts", whole("max_retries", v, 0, 9_999) + 1),
+    "timeout": lambda v: ("timeout", _timeout(v)),
+    "backoff": lambda v: ("backoff", parse_backoff(v)),
+    "retry_delay": lambda v: ("backoff", checked_backoff("exponential", base=seconds("retry_delay", v), cap=3600)),
+    "name": lambda v: ("name", names.check_label("name", v)),
+    "reference": lambda v: ("reference", names.check_label("reference", v)),
+    "group": lambda v: ("group", names.check_label("group", v)),
+    "tags": lambda v: ("tags", _tags(v)),
+    "meta": lambda v: ("meta", _meta(v)),
+    "source": lambda v: ("source", _source(v)),
+}
+OPTION_NAMES = frozenset(_OPTIONS)
+assert {f.name for f in fields(JobDefinition)} - {"handler", "payload", "fresh_id"} <= OPTION_NAMES

@@ -1,0 +1,212 @@
+"""The stored form of a definition: canonical JSON with a signature over its very bytes.
+
+What changes a job's meaning is in the body, and so signed: id, queue, handler, payload, names, budgets, timeout, expiry,
+options and meta. Not in it: priority, due time and counters, which operators and workers change.
+
+The signature is `<key id>:<HMAC-SHA256 in hex>`. The key id tells which key of the ring made it, so that keys rotate without
+draining: put the new one in `JOBS_SIGNING_KEY` and the old one in `JOBS_SIGNING_KEY_FALLBACKS`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.serializers.json import DjangoJSONEncoder
+
+from .conf import conf
+from .definition import UNSET, JobDefinition
+from .exceptions import BadSignature, CorruptEnvelope, PayloadNotSerializable, PayloadTooLarge
+
+VERSION = 1
+MAX_DEPTH = 100
+_ENCODER = DjangoJSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class Envelope(NamedTuple):
+    """A sealed definition: its JSON and the signature over it."""
+
+    body: str
+    signature: str
+
+
+# -- JSON ---------------------------------------------------------------------------------------------------
+
+
+def to_json(field: str, value: Any) -> str:
+    """`value` as JSON text that decodes to the same value.
+
+    Dates, times, durations, decimals, UUIDs and lazy texts become texts, as Django's own encoder has it; tuples become
+    lists. Raises `PayloadNotSerializable` that names the place, for: NaN and infinity, keys that are not texts, lone
+    surrogates, whole numbers over 4,300 digits, nesting over 100 levels, and objects that JSON does not know.
+    """
+    _check_containers(field, value, 0)
+    try:
+        text = _ENCODER.encode(value)
+        text.encode()
+    except UnicodeEncodeError:
+        raise PayloadNotSerializable(
+            f"{field}: a text holds a lone surrogate, which is no character. Take it out."
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadNotSerializable(f"{field}: {error}. Give JSON values; for an object, its id.") from None
+    return text
+
+
+def _check_containers(path: str, value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise PayloadNotSerializable(f"{path[:200]}: nested deeper than {MAX_DEPTH} levels. Flatten it.")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise PayloadNotSerializable(
+                    f"{path[:200]}: the key {str(key)[:80]!r} is a {type(key).__name__}. JSON has texts as keys; use str()."
+                )
+            if isinstance(item, dict | list | tuple):
+                _check_containers(f"{path}.{key}", item, depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            if isinstance(item, dict | list | tuple):
+                _check_containers(f"{path}[{index}]", item, depth + 1)
+
+
+# -- keys ---------------------------------------------------------------------------------------------------
+
+
+class _Key(NamedTuple):
+    id: str
+    secret: bytes
+
+
+@lru_cache(maxsize=8)
+def _ring(secrets: tuple[str, ...]) -> tuple[_Key, dict[str, bytes]]:
+    keys = []
+    for secret in secrets:
+        derived = hmac.digest(secret.encode(), b"django_jobs.envelope", "sha256")
+        keys.append(_Key(sha256(b"id" + derived).hexdigest()[:8], derived))
+    return keys[0], {key.id: key.secret for key in reversed(keys)}
+
+
+def _secrets() -> tuple[str, ...]:
+    own = [conf.signing_key, *conf.signing_key_fallbacks] if conf.signing_key else list(conf.signing_key_fallbacks)
+    secrets = tuple(s for s in (*own, settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS) if s)
+    if not secrets:
+        raise ImproperlyConfigured("No key to sign jobs with. Set JOBS_SIGNING_KEY or SECRET_KEY.")
+    return secrets
+
+
+def sign(body: str) -> str:
+    """The signature of `body` with the newest key."""
+    key, _ = _ring(_secrets())
+    return f"{key.id}:{hmac.digest(key.secret, body.encode(), 'sha256').hex()}"
+
+
+def verify(body: str, signature: str) -> None:
+    """Raise `BadSignature` unless a key of the ring made `signature` over `body`. Takes constant time."""
+    _, known = _ring(_secrets())
+    key_id, _, digest = signature.partition(":")
+    secret = known.get(key_id)
+    if secret is None:
+        raise BadSignature("signed with a key that is not known here" if digest else "not signed")
+    if not hmac.compare_digest(hmac.digest(secret, body.encode("utf-8", "replace"), "sha256").hex(), digest):
+        raise BadSignature("the signature does not match")
+
+
+# -- sealing and opening --------------------------------------------------------------------------------------
+
+
+def seal(definition: JobDefinition) -> Envelope:
+    """The signed envelope of a definition that is whole: no option UNSET, and with an id.
+
+    Raises `PayloadNotSerializable` and `PayloadTooLarge` (over `JOBS_MAX_PAYLOAD_BYTES`, for payload and meta each).
+    """
+    body = [
+        f'{{"v":{VERSION},"id":"{definition.id}","handler":"{definition.handler}","queue":"{definition.queue}"',
+        f'"payload":{_bounded("payload", definition.payload)}',
+        f'"max_attempts":{definition.max_attempts}',
+        f'"timeout":{json.dumps(definition.timeout)}',
+    ]
+    if definition.backoff:
+        body.append(f'"backoff":{to_json("backoff", definition.backoff)}')
+    if definition.ttl is not UNSET:
+        body.append(f'"ttl":{json.dumps(definition.ttl)}')
+    if definition.expires_at is not None:
+        body.append(f'"expires_at":{definition.expires_at.timestamp()!r}')
+    body += [f'"{field}":{to_json(field, value)}' for field in _LABELS if (value := getattr(definition, field))]
+    if definition.meta:
+        body.append(f'"meta":{_bounded("meta", definition.meta)}')
+    if definition.source != "app":
+        body.append(f'"source":"{definition.source}"')
+    text = ",".join(body) + "}"
+    return Envelope(text, sign(text))
+
+
+_LABELS = ("name", "reference", "group", "tags")
+
+
+def _bounded(field: str, value: Any) -> str:
+    text = to_json(field, value)
+    limit = conf.max_payload_bytes
+    if len(text) * 4 > limit and (size := len(text.encode())) > limit:
+        raise PayloadTooLarge(
+            f"{field}: {size:,} bytes of JSON, and JOBS_MAX_PAYLOAD_BYTES is {limit:,}. Store it elsewhere and pass its id."
+        )
+    return text
+
+
+def unseal(body: str, signature: str, *, id: str, queue: str, handler: str) -> JobDefinition:  # noqa: A002
+    """The definition in a stored envelope, which must be the envelope of the job with this id, queue and handler.
+
+    Raises `BadSignature` (not where `JOBS_VERIFY_SIGNATURES` is False) and `CorruptEnvelope`.
+    """
+    if conf.verify_signatures:
+        verify(body, signature)
+    definition = decode(body)
+    if (definition.id, definition.queue, definition.handler) != (id, queue, handler):
+        raise CorruptEnvelope("the envelope is of another job: its id, queue or handler differ from the row's")
+    return definition
+
+
+def decode(body: str) -> JobDefinition:
+    """The definition in an envelope's body, not verified. Raises `CorruptEnvelope`."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise CorruptEnvelope(f"the envelope is not JSON: {str(error)[:200]}") from None
+    try:
+        if data["v"] != VERSION:
+            raise CorruptEnvelope(f"envelope version {str(data['v'])[:20]!r} is not known here")
+        return _definition(data)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise CorruptEnvelope(f"the envelope lacks or garbles a field: {error!r:.200}") from None
+
+
+def _definition(data: Mapping[str, Any]) -> JobDefinition:
+    expires = data.get("expires_at")
+    timeout, max_attempts = data["timeout"], data["max_attempts"]
+    if type(max_attempts) is not int or not (timeout is None or type(timeout) in (int, float)):
+        raise TypeError("max_attempts or timeout")
+    return JobDefinition(
+        handler=data["handler"],
+        payload=data["payload"],
+        id=data["id"],
+        queue=data["queue"],
+        max_attempts=max_attempts,
+        timeout=timeout,
+        backoff=data.get("backoff"),
+        ttl=data.get("ttl", UNSET),
+        expires_at=None if expires is None else datetime.fromtimestamp(expires, UTC),
+        name=data.get("name", ""),
+        reference=data.get("reference", ""),
+        group=data.get("group", ""),
+        tags=tuple(data.get("tags", ())),
+        meta=data.get("meta", {}),
+        source=data.get("source", "app"),
+    )

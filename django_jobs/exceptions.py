@@ -1,0 +1,115 @@
+"""Every error of django_jobs, under one root.
+
+Errors of the caller say which field is wrong and what to do. `JobTimeout` and `JobCancelled` derive from
+`BaseException`, so that a handler's `except Exception` cannot swallow them.
+"""
+
+from __future__ import annotations
+
+
+class JobsError(Exception):
+    """The root of what django_jobs raises on its own account."""
+
+
+# -- at the edge: what a caller can get wrong ---------------------------------------------------------------
+
+
+class InvalidDefinition(JobsError, ValueError):
+    """A field of a job definition has a value that cannot be accepted."""
+
+
+class InvalidPriority(InvalidDefinition):
+    """The priority is not a whole number from -100 to 100."""
+
+
+class PayloadNotSerializable(InvalidDefinition, TypeError):
+    """The payload holds something that JSON cannot carry unchanged."""
+
+
+class PayloadTooLarge(InvalidDefinition):
+    """The payload's JSON is longer than JOBS_MAX_PAYLOAD_BYTES."""
+
+
+class UnknownHandler(JobsError, LookupError):
+    """No handler is registered under this key."""
+
+
+class InvalidHandler(JobsError, TypeError):
+    """What a handler key names cannot be used as a handler."""
+
+
+class JobNotFound(JobsError, LookupError):
+    """No job with this id is stored."""
+
+
+class JobConflict(JobsError):
+    """The job's present state does not allow this."""
+
+
+class JobNotFinished(JobsError):
+    """The result was asked for before there is one."""
+
+
+class JobFailed(JobsError):
+    """The result was asked for, but the job failed or was cancelled. `reason` says how."""
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StoreUnavailable(JobsError):
+    """The store could not take the job. The database's own error is the cause (`__cause__`)."""
+
+
+# -- inside: what can be wrong with a stored job -------------------------------------------------------------
+
+
+class EnvelopeError(JobsError):
+    """A stored envelope cannot be used."""
+
+
+class BadSignature(EnvelopeError):
+    """The envelope's signature does not match it, or is of a key that is not known here."""
+
+
+class CorruptEnvelope(EnvelopeError):
+    """The envelope cannot be decoded, or is not the envelope of this job."""
+
+
+# -- for handlers -------------------------------------------------------------------------------------------
+
+
+class RetryableJobError(Exception):
+    """Raise in a handler to try again later.
+
+    `retry_after` is in seconds: 0 means now, None leaves it to the job's backoff.
+
+        raise RetryableJobError("the gateway is busy", retry_after=300)
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NonRetryableJobError(Exception):
+    """Raise in a handler when trying again can't help: the job fails at once, whatever attempts are left."""
+
+
+class JobCancelled(BaseException):
+    """Raised in a handler whose job was cancelled. Clean up, then let it pass."""
+
+
+class JobTimeout(BaseException):
+    """Raised in a handler whose time is up. Clean up, then let it pass: a kill follows after JOBS_KILL_GRACE."""
+
+
+class RecordedError(Exception):
+    """An error as it was recorded: what the hooks after an outcome get, as the original stayed in its process."""
+
+    def __init__(self, class_path: str, message: str, traceback: str) -> None:
+        super().__init__(message)
+        self.class_path = class_path
+        self.message = message
+        self.traceback = traceback

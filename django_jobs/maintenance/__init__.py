@@ -1,0 +1,1 @@
+"""What keeps the store healthy: reaping, cleaning up, counting."""

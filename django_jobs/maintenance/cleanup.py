@@ -1,0 +1,110 @@
+"""Cleaning up: deletes finished jobs by age, and what the worker keeps only for a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import Exists, OuterRef, QuerySet
+
+from ..backends import Backend
+from ..backends.database import DatabaseBackend
+from ..conf import conf
+from ..models import CompletedJob, FailedJob, Job, JobEvent, Worker
+from .store import ago, delete_some, moment, store_of
+
+logger = logging.getLogger("django_jobs.cleanup")
+
+BATCH = 1000
+MOST_PER_CALL = 5000
+FINISHED = ("completed", "cancelled", "failed")
+
+
+def cleanup(
+    backend: Backend,
+    *,
+    before: datetime,
+    states: Collection[str] = ("completed",),
+    queues: Collection[str] | None = None,
+    dry_run: bool = False,
+    batch_size: int = BATCH,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, int]:
+    """Delete the jobs that finished before `before` (aware), in batches of `batch_size`; answers how many by state.
+
+    `states` are some of `completed`, `cancelled` and `failed`. Live jobs are never touched. `progress` is told the
+    number so far after each batch. With `dry_run` nothing is deleted, only counted.
+    """
+    counts = dict.fromkeys((state for state in FINISHED if state in states), 0)
+    store = store_of(backend)
+    if store is None:
+        return counts
+    total = 0
+    for state in counts:
+        rows = _finished(store, state, before, queues)
+        if dry_run:
+            counts[state] = rows.count()
+            continue
+        while deleted := delete_some(store, rows.order_by("finished_at"), batch_size):
+            counts[state] += deleted
+            total += deleted
+            if progress is not None:
+                progress(total)
+    return counts
+
+
+def _finished(
+    store: DatabaseBackend, state: str, before: datetime, queues: Collection[str] | None
+) -> QuerySet[Any, Any]:
+    rows: QuerySet[Any, Any]
+    if state == "failed":
+        rows = FailedJob.objects.using(store.database)
+    else:
+        rows = CompletedJob.objects.using(store.database).filter(state=state)
+    rows = rows.filter(finished_at__lt=moment(store, before))
+    return rows if queues is None else rows.filter(queue__in=list(queues))
+
+
+def expire(backend: Backend) -> int:
+    """Delete what has been kept long enough, by the store's clock; answers how many rows.
+
+    These are: completed jobs whose `keep_until` has passed, events older than `JOBS_KEEP_EVENTS`, and workers that
+    stopped or were lost over `JOBS_KEEP_WORKERS` ago and hold no job. The work of one call is bounded; any number of
+    hosts may call it at once. A backend without a database has nothing of this.
+    """
+    store = store_of(backend)
+    return 0 if store is None else sum(_delete_bounded(store, rows) for rows in _expired(store))
+
+
+def _expired(store: DatabaseBackend) -> Iterable[QuerySet[Any, Any]]:
+    completed = CompletedJob.objects.using(store.database)
+    yield completed.filter(keep_until__lt=ago(store, 0)).order_by("keep_until")
+    if conf.keep_events is not None:
+        events = JobEvent.objects.using(store.database)
+        yield events.filter(at__lt=ago(store, conf.keep_events)).order_by("at")
+    if conf.keep_workers is not None:
+        held = Job.objects.filter(worker_id=OuterRef("pk"))
+        gone = Worker.objects.using(store.database).filter(
+            state__in=("stopped", "lost"),
+            renewed_at__lt=ago(store, conf.keep_workers),
+            lease_expires_at__lt=ago(store, conf.keep_workers),
+        )
+        yield gone.filter(~Exists(held))
+
+
+def _delete_bounded(store: DatabaseBackend, rows: QuerySet[Any, Any]) -> int:
+    done = 0
+    try:
+        while done < MOST_PER_CALL:
+            deleted = delete_some(store, rows, min(BATCH, MOST_PER_CALL - done))
+            done += deleted
+            if not deleted:
+                break
+    except DatabaseError as error:
+        if not store.sql.is_retryable(error):
+            raise
+        logger.debug("a lock was in the way of the cleanup, which goes on next time: %s", error)
+    return done

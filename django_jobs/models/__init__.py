@@ -1,0 +1,24 @@
+"""The tables, one file each."""
+
+from .completed_job import CompletedJob, CompletedState
+from .event import JobEvent
+from .failed_job import FailedJob, FailureReason
+from .job import Job, JobState
+from .queue import Queue
+from .stored import SHARED_COLUMNS, StoredJob
+from .worker import Worker, WorkerState
+
+__all__ = [
+    "SHARED_COLUMNS",
+    "CompletedJob",
+    "CompletedState",
+    "FailedJob",
+    "FailureReason",
+    "Job",
+    "JobEvent",
+    "JobState",
+    "Queue",
+    "StoredJob",
+    "Worker",
+    "WorkerState",
+]

@@ -1,0 +1,154 @@
+"""Handler keys and what they name. What is stored selects a handler here; nothing stored is ever imported.
+
+Three sources, later ones may not take a key of earlier ones: `settings.JOBS`, the built-in handlers that
+`settings.JOBS_BUILTINS` lets in, and `@register` / `@job` in the `jobs.py` of installed apps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from .conf import JOB_OPTIONS, conf
+from .definition import UNSET, JobDefinition
+from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
+from .names import check_handler
+
+BUILTINS = {"command": "django_jobs.handlers.command.CommandHandler"}
+C = TypeVar("C", bound=type)
+
+_declared: dict[str, type] = {}
+_resolved: dict[str, type] = {}
+_lock = threading.RLock()
+_DEFAULTED = (*sorted(JOB_OPTIONS), "queue", "backend", "max_retries", "retry_delay")
+
+
+def register(key: str) -> Callable[[C], C]:
+    """Class decorator: register a handler under `key`.
+
+    @register("welcome")
+    class SendWelcomeEmail(JobHandler): ...
+    """
+
+    def decorate(handler: C) -> C:
+        declare(key, handler)
+        return handler
+
+    return decorate
+
+
+def declare(key: str, handler: type) -> None:
+    """Register `handler` under `key`. Raises `InvalidHandler` if another handler has the key."""
+    check_handler(key)
+    check_class(key, handler)
+    other = _declared.setdefault(key, handler)
+    if other is not handler and path_of(other) != path_of(handler):
+        raise InvalidHandler(f"handler {key!r} is {path_of(other)} already; {path_of(handler)} needs a key of its own.")
+    with _lock:
+        _declared[key] = handler  # a reloaded module replaces its own handler
+        _resolved.pop(key, None)
+
+
+def get(key: str) -> type:
+    """The handler class for `key`. Raises `UnknownHandler`, and `InvalidHandler` where the key names no handler."""
+    try:
+        return _resolved[key]
+    except KeyError:
+        return _resolve(key)
+
+
+def keys() -> list[str]:
+    """Every handler key, sorted."""
+    return sorted({*conf.handlers, *(key for key in conf.builtins if key in BUILTINS), *_declared})
+
+
+def key_of(handler: type) -> str:
+    """The key under which `handler` is registered. Raises `UnknownHandler` where it is under none, or several."""
+    found = [key for key in keys() if _is(key, handler)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UnknownHandler(f"{path_of(handler)} has several keys ({', '.join(found)}). Use Jobs.define(key, ...).")
+    raise UnknownHandler(
+        f"{path_of(handler)} has no key. Add it to settings.JOBS, as {{'some-key': '{path_of(handler)}'}}."
+    )
+
+
+def defaults_of(handler: type) -> dict[str, Any]:
+    """The job options that a handler sets: its class attributes, each overridden by a `get_<option>()` class method."""
+    cached = handler.__dict__.get("_job_defaults")
+    if cached is not None:
+        return dict(cached)
+    given: dict[str, Any] = {}
+    computed = False
+    for option in _DEFAULTED:
+        getter = getattr(handler, f"get_{option}", None)
+        computed = computed or getter is not None
+        value = getter() if getter is not None else getattr(handler, option, UNSET)
+        if value is not UNSET and not (option == "backoff" and callable(value)):
+            given[option] = value
+    try:
+        blank = JobDefinition(handler="").with_(**given)
+    except InvalidDefinition as error:
+        raise InvalidHandler(f"{path_of(handler)}: {error}") from None
+    result = {
+        name: value
+        for name in ("queue", "backend", "priority", "delay", "max_attempts", "timeout", "backoff", "ttl")
+        if (value := getattr(blank, name)) is not UNSET
+    }
+    if not computed:
+        handler._job_defaults = result  # type: ignore[attr-defined]  # a cache on the class itself dies with it
+    return dict(result)
+
+
+def check_class(key: str, handler: Any) -> type:
+    """`handler`, if it can be one. Raises `InvalidHandler` that says what is missing."""
+    if not isinstance(handler, type):
+        raise InvalidHandler(
+            f"handler {key!r}: {handler!r:.200} is not a class. Give a JobHandler subclass, or a @job function."
+        )
+    if not callable(getattr(handler, "handle", None)):
+        raise InvalidHandler(f"handler {key!r}: {path_of(handler)} has no method `handle(self, ctx)`.")
+    return handler
+
+
+def path_of(handler: Any) -> str:
+    """The dotted path of a class or function."""
+    return f"{handler.__module__}.{handler.__qualname__}"
+
+
+def _is(key: str, handler: type) -> bool:
+    try:
+        return get(key) is handler
+    except (UnknownHandler, InvalidHandler):
+        return False
+
+
+def _resolve(key: str) -> type:
+    target: Any = conf.handlers.get(key) or (BUILTINS.get(key) if key in conf.builtins else None) or _declared.get(key)
+    if target is None:
+        hint = f" Add it to JOBS_BUILTINS to allow the built-in {key!r}." if key in BUILTINS else ""
+        raise UnknownHandler(
+            f"no handler is registered as {str(key)[:128]!r}. Add it to settings.JOBS, or decorate it in an app's jobs.py.{hint}"
+        )
+    if isinstance(target, str):
+        try:
+            target = import_string(target)
+        except ImportError as error:
+            raise InvalidHandler(f"handler {key!r}: cannot import {target!r} ({error}).") from error
+    target = getattr(target, "job_handler", target)
+    with _lock:
+        _resolved[key] = check_class(key, target)
+    return _resolved[key]
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting in ("JOBS", "JOBS_BUILTINS"):
+        _resolved.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_jobs.registry")

@@ -1,0 +1,342 @@
+"""Runs one attempt of a claimed job in this process, and later the hooks that follow its outcome.
+
+`run_attempt` never raises for what a job does: everything a handler can come to is an `Outcome`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+from asgiref.sync import async_to_sync
+from django.db import connections, reset_queries
+
+from . import envelope, registry, signals
+from .conf import conf
+from .context import Controls, JobContext, NoControls
+from .definition import UNSET, JobDefinition
+from .exceptions import (
+    BadSignature,
+    CorruptEnvelope,
+    InvalidHandler,
+    JobCancelled,
+    JobTimeout,
+    NonRetryableJobError,
+    PayloadNotSerializable,
+    RecordedError,
+    RetryableJobError,
+    UnknownHandler,
+)
+from .handlers import JobHandler, JobResult
+from .retry import OutcomeKind, Target, Transition
+
+logger = logging.getLogger("django_jobs.runtime")
+
+IDLE_CONNECTION_SECONDS = 10.0
+_HEAD_CHARACTERS = 1000
+
+
+class Claim(NamedTuple):
+    """A job that a worker has claimed: the fence (`id`, `worker_id`, `claim_no`), and what is needed to run it.
+
+    `claimed_at` and `enqueued_at` are seconds since 1970 on the store's clock. `attempt` counts this run already.
+    """
+
+    id: str
+    queue: str
+    handler: str
+    worker_id: str
+    claim_no: int
+    attempt: int
+    crashes: int
+    suspect: bool
+    body: str
+    signature: str
+    history: str
+    enqueued_at: float
+    claimed_at: float
+
+
+class ErrorRecord(NamedTuple):
+    """An error in the form in which it is kept."""
+
+    class_path: str = ""
+    message: str = ""
+    traceback: str = ""
+
+
+class Outcome(NamedTuple):
+    """What one attempt came to. `result` is JSON text; `keep_seconds` is how long a completed record stays (None: for ever)."""
+
+    kind: str
+    result: str = ""
+    error: ErrorRecord | None = None
+    retry_after: float | None = None
+    seconds: float = 0.0
+    keep_seconds: int | None = None
+
+
+class Guard(Protocol):
+    """Ends an attempt at its deadline: a context manager made for each attempt's timeout."""
+
+    def __call__(self, timeout: float | None) -> AbstractContextManager[Any]: ...
+
+
+def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) -> Outcome:
+    """Run one attempt of `claim`; `guard` raises `JobTimeout` in it when its time is up."""
+    started = time.monotonic()
+    prepared = _prepare(claim, controls or NoControls())
+    if isinstance(prepared, Outcome):
+        return prepared
+    definition, handler, ctx = prepared
+    try:
+        with guard(definition.timeout):
+            if signals.job_started.receivers:
+                signals.send(signals.job_started, type(handler), ctx=ctx)
+            value = _call(handler, ctx)
+        outcome = _outcome_of(value, handler)
+    except JobCancelled as error:
+        outcome = Outcome(OutcomeKind.CANCELLED, error=record_error(error))
+    except JobTimeout as error:
+        outcome = Outcome(
+            OutcomeKind.TIMED_OUT, error=record_error(error), retry_after=_custom_delay(handler, ctx, error)
+        )
+    except NonRetryableJobError as error:
+        outcome = Outcome(OutcomeKind.FAILED, error=record_error(error))
+    except RetryableJobError as error:
+        after = error.retry_after if error.retry_after is not None else _custom_delay(handler, ctx, error)
+        outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=after)
+    except BaseException as error:  # a handler's sys.exit() must not end the child
+        outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(handler, ctx, error))
+    finally:
+        _tidy_connections()
+    return outcome._replace(seconds=time.monotonic() - started, keep_seconds=_keep_seconds(definition, handler))
+
+
+def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition, JobHandler, JobContext]:
+    try:
+        definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
+        if definition.expires_at is not None and definition.expires_at.timestamp() <= claim.claimed_at:
+            return Outcome(
+                OutcomeKind.EXPIRED, error=ErrorRecord("", f"not started before {definition.expires_at.isoformat()}")
+            )
+        handler = registry.get(definition.handler)()
+    except BadSignature as error:
+        logger.critical("job %s on queue %s is rejected: %s", claim.id, claim.queue, error)
+        return Outcome(OutcomeKind.REJECTED, error=record_error(error))
+    except CorruptEnvelope as error:
+        return Outcome(OutcomeKind.CORRUPT, error=record_error(error))
+    except (UnknownHandler, InvalidHandler) as error:
+        return Outcome(OutcomeKind.HANDLER_MISSING, error=record_error(error))
+    except BaseException as error:  # a handler's __init__, or the import of its module
+        return Outcome(OutcomeKind.RETRY, error=record_error(error))
+    return definition, handler, context_of(claim, definition, controls)
+
+
+def context_of(claim: Claim, definition: JobDefinition, controls: Controls | None = None) -> JobContext:
+    """The context of an attempt."""
+    return JobContext(
+        job_id=claim.id,
+        handler=claim.handler,
+        queue=claim.queue,
+        payload=definition.payload,
+        name=definition.name,
+        reference=definition.reference,
+        group=definition.group,
+        tags=definition.tags,
+        meta=definition.meta,
+        source=definition.source,
+        attempt=claim.attempt,
+        max_attempts=int(definition.max_attempts or 1),
+        claim_no=claim.claim_no,
+        worker_id=claim.worker_id,
+        deadline=datetime.fromtimestamp(time.time() + definition.timeout, UTC) if definition.timeout else None,
+        controls=controls or NoControls(),
+    )
+
+
+def _call(handler: JobHandler, ctx: JobContext) -> Any:
+    handler.before_run(ctx)
+    value = handler.handle(ctx)
+    if hasattr(value, "__await__"):
+        value = async_to_sync(_awaited)(value)
+    if type(handler).after_run is not JobHandler.after_run:
+        try:
+            handler.after_run(ctx, value)
+        except Exception:
+            logger.exception("after_run of job %s failed", ctx.job_id)
+    return value
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+def _outcome_of(value: Any, handler: JobHandler) -> Outcome:
+    if value is None:
+        return Outcome(OutcomeKind.COMPLETED)
+    if not isinstance(value, JobResult):
+        return Outcome(OutcomeKind.COMPLETED, result=result_json(value))
+    error = ErrorRecord("", clip(value.error, conf.max_traceback_bytes))
+    match value.kind:
+        case "retry":
+            return Outcome(OutcomeKind.RETRY, error=error, retry_after=value.after)
+        case "fail":
+            return Outcome(OutcomeKind.FAILED, error=error)
+        case "snooze":
+            return Outcome(OutcomeKind.SNOOZED, retry_after=value.after)
+        case _:
+            return Outcome(OutcomeKind.COMPLETED, result="" if value.value is None else result_json(value.value))
+
+
+def result_json(value: Any) -> str:
+    """A handler's output as JSON text of at most `JOBS_MAX_RESULT_BYTES`.
+
+    What JSON can't carry is kept as its `repr`, and what is too long as its head, both marked: the work is done, so the
+    job is completed.
+    """
+    limit = conf.max_result_bytes
+    try:
+        text = envelope.to_json("result", value)
+    except PayloadNotSerializable as error:
+        text = json.dumps({"not_json": _safe(repr, value)[:_HEAD_CHARACTERS], "error": clip(str(error), 300)})
+    if len(text) * 4 > limit and (size := len(text.encode())) > limit:
+        text = json.dumps({"truncated": True, "bytes": size, "head": text[:_HEAD_CHARACTERS]})
+    return text
+
+
+def _keep_seconds(definition: JobDefinition, handler: JobHandler) -> int | None:
+    """How long the completed record stays: by the job, its handler, its queue or the site, in this order."""
+    if definition.ttl is not UNSET:
+        return definition.ttl  # type: ignore[return-value]
+    for given in (
+        registry.defaults_of(type(handler)).get("ttl", UNSET),
+        conf.queue(str(definition.queue)).keep_completed,
+    ):
+        if given is not UNSET and given is not None:
+            return int(given)
+    site: int | None = conf.default_option("ttl")
+    return site
+
+
+def _custom_delay(handler: JobHandler, ctx: JobContext, error: BaseException) -> float | None:
+    try:
+        return handler.backoff_delay(ctx, error)
+    except Exception:
+        logger.exception("backoff_delay of job %s failed; its backoff applies", ctx.job_id)
+        return None
+
+
+# -- errors, as they are kept -------------------------------------------------------------------------------
+
+
+def record_error(error: BaseException) -> ErrorRecord:
+    """`error` as it is kept: bounded, without control characters, whatever its own methods do."""
+    kind = type(error)
+    path = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    limit = conf.max_traceback_bytes
+    lines = _safe(lambda e: "".join(traceback.format_exception(e, limit=-50, chain=True)), error)
+    return ErrorRecord(clip(path, 255), clip(_safe(str, error), limit // 8), clip(lines, limit, keep_end=True))
+
+
+def clip(text: str, limit: int, *, keep_end: bool = False) -> str:
+    """`text` cut to `limit` bytes of UTF-8, with what no database or terminal should get replaced."""
+    if len(text) > limit:
+        text = ("… " + text[-limit:]) if keep_end else (text[:limit] + " …")
+    clean = text.encode("utf-8", "replace").decode().translate(_CONTROL)
+    while len(raw := clean.encode()) > limit + 8:
+        clean = (raw[-limit:] if keep_end else raw[:limit]).decode("utf-8", "ignore")
+    return clean
+
+
+_CONTROL = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)), "�")
+
+
+def _safe(render: Callable[[Any], str], value: Any) -> str:
+    try:
+        return render(value)
+    except BaseException as error:
+        return f"<{type(value).__name__}, which could not be shown: {type(error).__name__}>"
+
+
+# -- hooks, after the outcome is stored ---------------------------------------------------------------------
+
+_HOOKS = {
+    Target.COMPLETED: ("on_success", signals.job_succeeded),
+    Target.WAITING: ("on_retry", signals.job_retrying),
+    Target.FAILED: ("on_failure", signals.job_failed),
+    Target.CANCELLED: ("on_cancel", signals.job_cancelled),
+}
+
+
+def wants_hooks(handler_key: str, transition: Transition) -> bool:
+    """Whether anybody listens to this transition of a job of this handler."""
+    if transition.target is Target.WAITING and transition.attempt_refund:
+        return False  # a release or a snooze is no retry
+    name, signal = _HOOKS[transition.target]
+    if signal.receivers:
+        return True
+    try:
+        handler = registry.get(handler_key)
+    except (UnknownHandler, InvalidHandler):
+        return False
+    return getattr(handler, name, None) is not getattr(JobHandler, name)
+
+
+def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRecord | None) -> None:
+    """Call the hook and the signal that follow a stored outcome. Logs what they raise."""
+    name, signal = _HOOKS[transition.target]
+    try:
+        definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
+        handler = registry.get(claim.handler)()
+    except Exception as problem:  # a rejected or unknown job has no hooks that could be trusted
+        logger.warning("no hooks for job %s: %s", claim.id, problem)
+        return
+    ctx = context_of(claim, definition)
+    recorded = RecordedError(*(error or ErrorRecord()))
+    value = json.loads(result) if result else None
+    arguments: dict[Target, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        Target.COMPLETED: ((value,), {"result": value}),
+        Target.WAITING: ((recorded,), {"error": recorded, "delay": transition.delay}),
+        Target.FAILED: ((recorded,), {"error": recorded, "reason": transition.reason}),
+        Target.CANCELLED: ((), {}),
+    }
+    for_hook, for_signal = arguments[transition.target]
+    try:
+        getattr(handler, name)(ctx, *for_hook)
+    except Exception:
+        logger.exception("%s of job %s failed", name, claim.id)
+    signals.send(signal, type(handler), ctx=ctx, **for_signal)
+    _tidy_connections()
+
+
+# -- the handlers' own database connections -----------------------------------------------------------------
+
+_last_use = time.monotonic()
+
+
+def open_connections_afresh() -> None:
+    """Close connections that have idled, so that a job never starts on one that the server has dropped."""
+    if time.monotonic() - _last_use > IDLE_CONNECTION_SECONDS:
+        for connection in connections.all(initialized_only=True):
+            if not connection.in_atomic_block:
+                connection.close()
+
+
+def _tidy_connections() -> None:
+    """After an attempt: drop connections that saw an error or lost their autocommit, keep the others for the next job."""
+    global _last_use
+    _last_use = time.monotonic()
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None or connection.in_atomic_block:
+            continue
+        if connection.errors_occurred or connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
+            connection.close_if_unusable_or_obsolete()
+        if connection.queries_logged:
+            reset_queries()

@@ -1,0 +1,41 @@
+"""Django signals of a job's life. All are sent with `send_robust`: a receiver's error never changes an outcome.
+
+| signal | sent in | arguments beside `sender` |
+|---|---|---|
+| `job_enqueued` | the enqueuing process, after the commit | `job_id`, `queue`, `handler` |
+| `job_started` | the process that runs the handler, before it | `ctx` |
+| `job_succeeded` | a process of the worker, after the outcome is stored | `ctx`, `result` |
+| `job_retrying` | likewise | `ctx`, `error`, `delay` (seconds) |
+| `job_failed` | likewise | `ctx`, `error`, `reason` |
+| `job_cancelled` | likewise | `ctx` |
+| `worker_started`, `worker_stopped` | the coordinator | `worker_id`, `queues` |
+
+The sender is the handler class for `job_*` (the backend class for `job_enqueued`) and the coordinator's class for `worker_*`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.dispatch import Signal
+
+job_enqueued = Signal()
+job_started = Signal()
+job_succeeded = Signal()
+job_retrying = Signal()
+job_failed = Signal()
+job_cancelled = Signal()
+worker_started = Signal()
+worker_stopped = Signal()
+
+logger = logging.getLogger("django_jobs.signals")
+
+
+def send(signal: Signal, sender: Any, **arguments: Any) -> None:
+    """Send `signal`; log what a receiver raises, and go on."""
+    if not signal.receivers:
+        return
+    for receiver, answer in signal.send_robust(sender, **arguments):
+        if isinstance(answer, Exception):
+            logger.error("a signal receiver failed: %r", receiver, exc_info=answer)

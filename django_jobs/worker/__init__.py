@@ -1,0 +1,1 @@
+"""The worker: a coordinator that claims and settles, and children that run handlers."""

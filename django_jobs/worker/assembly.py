@@ -1,0 +1,55 @@
+"""Puts a worker together from the settings and what its command was told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..backends import Backend
+from ..conf import conf
+from .console import Console
+from .coordinator import Chore, Coordinator, Executor, Limits
+from .inline import Inline
+from .pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the command line says. None takes the settings' value."""
+
+    max_workers: int | None = None
+    isolation: str | None = None
+    poll_interval: float | None = None
+    show: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def assemble(backend: Backend, queues: Sequence[str], options: WorkerOptions, chores: Sequence[Chore] = ()) -> Coordinator:
+    """A coordinator for `queues`, in the order in which they are to be served.
+
+    Its children serve all of its queues: as many as the queue with most workers asks for, and isolated as the first one.
+    """
+    per_queue = [conf.queue(name) for name in queues]
+    isolation = options.isolation or ("inline" if options.limits.cycles is not None else per_queue[0].isolation)
+    if not hasattr(os, "fork"):
+        isolation = "inline"
+    executor: Executor
+    if isolation == "pool":
+        recycled = [q.max_jobs_per_child for q in per_queue if q.max_jobs_per_child]
+        executor = Pool(
+            size=options.max_workers or max(q.max_workers for q in per_queue),
+            max_jobs_per_child=min(recycled, default=None),
+        )
+    else:
+        executor = Inline(lambda: coordinator.renew_lease())
+    coordinator = Coordinator(
+        backend=backend,
+        queues=list(queues),
+        executor=executor,
+        console=Console(options.show or conf.show),
+        chores=list(chores),
+        limits=options.limits,
+        poll_interval=conf.poll_interval if options.poll_interval is None else options.poll_interval,
+    )
+    return coordinator

@@ -1,0 +1,77 @@
+"""Message sockets between the coordinator and its children.
+
+One socket pair is shared by all children: a message is one job or a few quick ones, and the kernel hands it to a child
+that waits. The coordinator keeps the children's end open as well, so that it can take unread messages back.
+
+`marshal` never meets stored data here: both ends are processes of one worker, of one interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import socket
+from typing import Any
+
+MESSAGE_BYTES = 400_000
+_TYPE = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)  # macOS has no SEQPACKET; datagrams do
+
+
+class Channel:
+    """A socket pair that keeps the bounds of messages. `near` is the coordinator's end, `far` the children's."""
+
+    def __init__(self) -> None:
+        try:
+            self.near, self.far = socket.socketpair(socket.AF_UNIX, _TYPE)
+        except OSError:
+            self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for end in (self.near, self.far):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                end.setsockopt(socket.SOL_SOCKET, option, MESSAGE_BYTES)
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.near.close()
+        self.far.close()
+
+
+class Port:
+    """Sends and receives messages on one end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        self._buffer = bytearray(MESSAGE_BYTES)
+        self._view = memoryview(self._buffer)
+
+    def send(self, message: Any) -> None:
+        """Send, and wait for room."""
+        self.end.send(marshal.dumps(message))
+
+    def try_send(self, message: Any) -> bool:
+        """Send without waiting. False: there is no room just now."""
+        try:
+            self.end.send(marshal.dumps(message), socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno in (105, 55):  # ENOBUFS, as Linux and macOS number it
+                return False
+            raise
+        return True
+
+    def receive(self) -> Any:
+        """The next message; waits for it. None: the other end is closed."""
+        size = self.end.recv_into(self._buffer)
+        return marshal.loads(self._view[:size]) if size else None  # noqa: S302 - see the module's docstring
+
+    def try_receive(self) -> Any:
+        """The next message, if there is one now. None: there is none."""
+        with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionResetError):
+            size = self.end.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+            if size:
+                return marshal.loads(self._view[:size])  # noqa: S302
+        return None
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self.end.fileno()

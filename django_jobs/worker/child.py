@@ -1,0 +1,122 @@
+"""A child: takes messages, runs the jobs in them, reports what they came to. It knows nothing of the queue's tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..conf import conf
+from ..retry import OutcomeKind, Target, Transition
+from ..runtime import Claim, ErrorRecord, Outcome, clip, open_connections_afresh, run_attempt, run_hooks
+from .channel import Port
+from .interrupts import AlarmGuard, die_with_parent, ignore_stop_signals
+from .slots import Slots
+
+JOBS, HOOK = 0, 1  # kinds of messages to a child
+DONE, NOTE = 0, 1  # kinds of messages from one
+REPORT_SECONDS = 0.001
+UNKNOWN_TIMEOUT = 300.0
+
+
+@dataclass(slots=True)
+class Child:
+    """One child in its slot. Also the controls of the job it runs."""
+
+    slot: int
+    slots: Slots
+    inbox: Port
+    outbox: Port
+    parent: int
+    max_jobs: int | None = None
+    running: str = ""
+    queue: str = ""
+
+    def main(self) -> None:
+        """Work until the coordinator is gone, or the child's number of jobs is done."""
+        os.setpgid(0, 0)
+        ignore_stop_signals()
+        die_with_parent(self.parent)
+        random.seed()
+        self.slots.arrive(self.slot, os.getpid())
+        guard = AlarmGuard(self._deadline)
+        done = 0
+        while self.max_jobs is None or done < self.max_jobs:
+            message = self.inbox.receive()
+            if message is None or os.getppid() != self.parent:
+                return
+            kind, number, content = message
+            self.slots.take(self.slot, number)
+            open_connections_afresh()
+            if kind == JOBS:
+                self.run(content, guard)
+                done += len(content)
+            else:
+                self.run_hooks(*content)
+            self.slots.leave(self.slot)
+
+    def run(self, jobs: list[tuple[int, tuple[Any, ...]]], guard: AlarmGuard) -> None:
+        """Run the jobs of a message; report together those that end within a millisecond."""
+        done: list[tuple[Any, ...]] = []
+        reported = time.monotonic()
+        for number, fields in jobs:
+            now = time.monotonic()
+            if done and now - reported > REPORT_SECONDS:
+                self.outbox.send((DONE, self.slot, done))
+                done, reported = [], now
+            claim = Claim._make(fields)
+            self.slots.begin(self.slot, number, now, now + UNKNOWN_TIMEOUT)
+            if now > self.slots.lease_until:
+                outcome = Outcome(OutcomeKind.INTERRUPTED)  # nobody renews any more: another worker may have it
+            else:
+                self.running, self.queue = claim.id, claim.queue
+                outcome = run_attempt(claim, guard, self)
+            done.append((number, *packed(outcome)))
+        self.outbox.send((DONE, self.slot, done))
+
+    def run_hooks(self, number: int, claim: tuple[Any, ...], transition: tuple[Any, ...], *rest: Any) -> None:
+        """Run the hooks that follow a stored outcome."""
+        result, error = rest
+        now = time.monotonic()
+        self.slots.begin(self.slot, number, now, now + UNKNOWN_TIMEOUT)
+        target, *others = transition
+        run_hooks(
+            Claim._make(claim),
+            Transition(Target(target), *others),
+            result,
+            None if error is None else ErrorRecord._make(error),
+        )
+        self.outbox.send((DONE, self.slot, [(number, *packed(Outcome("hook")))]))
+
+    # -- controls of the running job ----------------------------------------------------------------------------
+
+    def cancelled(self) -> bool:
+        return self.slots.cancelled(self.slot)
+
+    def note(self, kind: str, message: str, data: Mapping[str, Any]) -> None:
+        try:
+            text = json.dumps(dict(data), default=str)[: conf.max_result_bytes]
+            json.loads(text)
+        except ValueError:
+            text = "{}"
+        self.outbox.send((NOTE, self.slot, (self.running, self.queue, kind, clip(str(message), 4000), text)))
+
+    def _deadline(self, deadline: float | None) -> None:
+        self.slots.extend(self.slot, math.inf if deadline is None else deadline)
+
+
+def packed(outcome: Outcome) -> tuple[Any, ...]:
+    """An outcome as plain values."""
+    error = None if outcome.error is None else tuple(outcome.error)
+    return (str(outcome.kind), outcome.result, error, outcome.retry_after, outcome.seconds, outcome.keep_seconds)
+
+
+def unpacked(values: tuple[Any, ...]) -> Outcome:
+    """The outcome in plain values."""
+    kind, result, error, *rest = values
+    return Outcome(kind, result, None if error is None else ErrorRecord._make(error), *rest)

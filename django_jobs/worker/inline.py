@@ -1,0 +1,175 @@
+"""The inline executor: runs jobs in the worker's own process. For `--once`, tests, and platforms without fork.
+
+It cannot end a handler that holds on: at the deadline `JobTimeout` is raised in it, and after the grace a watchdog thread
+gives up the whole process, whose lease then brings the job back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from django.db import connections
+
+from ..conf import conf
+from ..retry import OutcomeKind
+from ..runtime import Claim, Outcome, clip, run_attempt, run_hooks
+from ..settlement import Settlement
+from .interrupts import AlarmGuard
+from .pace import Pace
+from .pool import Finished, Note, load_handlers
+
+logger = logging.getLogger("django_jobs.worker")
+
+TURN_SECONDS = 0.02
+EXIT_STUCK = 70
+
+
+class Inline:
+    """Runs what is submitted, one job after the other, a few milliseconds' worth in each `collect()`.
+
+    `renew` prolongs the lease; it is called from a thread while a job runs. False means the worker is lost.
+    """
+
+    size = 1
+
+    def __init__(self, renew: Callable[[], bool]) -> None:
+        self.notes: list[Note] = []
+        self.pace = Pace(1, 2 * conf.claim_batch)
+        self._renew = renew
+        self._queue: deque[Claim] = deque()
+        self._hooks: deque[Settlement] = deque()
+        self._running: Claim | None = None
+        self._deadline = math.inf
+        self._lease_until = math.inf
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="django_jobs-lease", daemon=True)
+        self._guard: AlarmGuard | None = None
+
+    def start(self) -> None:
+        """Load the site's handlers and start the thread that keeps the lease."""
+        load_handlers()
+        self._guard = AlarmGuard(self._set_deadline)
+        self._keeper.start()
+
+    @property
+    def in_hand(self) -> int:
+        """How many claims are here."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is still to be done."""
+        return bool(self._queue or self._hooks)
+
+    def room(self) -> int:
+        """How many claims more are wanted."""
+        return 0 if self._queue else min(self.pace.target(), conf.claim_batch)
+
+    def claims(self) -> list[Claim]:
+        """The claims that are here."""
+        return list(self._queue)
+
+    def lease_until(self, when: float) -> None:
+        """Until when jobs may be started."""
+        self._lease_until = when
+
+    def submit(self, claims: Iterable[Claim]) -> None:
+        """Put claims in line."""
+        self._queue.extend(claims)
+
+    def run_hooks(self, settlement: Settlement) -> None:
+        """Put the hooks of a stored outcome in line."""
+        self._hooks.append(settlement)
+
+    def filenos(self) -> list[int]:
+        """Nothing to watch."""
+        return []
+
+    def next_deadline(self) -> float:
+        """When `collect()` should be called again."""
+        return time.monotonic() if self.busy else math.inf
+
+    def collect(self) -> list[Finished]:
+        """Run jobs for a few milliseconds, at least one."""
+        assert self._guard is not None
+        done: list[Finished] = []
+        started = time.monotonic()
+        while self._hooks:
+            s = self._hooks.popleft()
+            run_hooks(s.claim, s.transition, s.result, s.error)
+        while self._queue and (not done or time.monotonic() - started < TURN_SECONDS):
+            if time.monotonic() > self._lease_until:
+                break
+            claim = self._queue.popleft()
+            self._running = claim
+            outcome = run_attempt(claim, self._guard, self)
+            self._running, self._deadline = None, math.inf
+            self.pace.saw(claim.handler, outcome)
+            done.append(Finished(claim, outcome))
+        return done
+
+    def take_back(self) -> list[Claim]:
+        """The claims that were not started."""
+        back = list(self._queue)
+        self._queue.clear()
+        return back
+
+    def stale(self, seconds: float) -> bool:
+        """Never: what waits here is run next."""
+        return False
+
+    def abandon(self) -> list[Claim]:
+        """Drop everything that was not started."""
+        return self.take_back()
+
+    def restart(self) -> None:
+        """Nothing to start anew."""
+
+    def kill_running(self) -> None:
+        """Nothing runs while the coordinator has its turn."""
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        self._keeper.join(timeout=5.0)
+
+    # -- controls of the running job ----------------------------------------------------------------------------
+
+    def cancelled(self) -> bool:
+        return False
+
+    def note(self, kind: str, message: str, data: Mapping[str, Any]) -> None:
+        if self._running is not None:
+            self.notes.append((self._running.id, self._running.queue, kind, clip(str(message), 4000), dict(data)))
+
+    def _set_deadline(self, deadline: float | None) -> None:
+        self._deadline = math.inf if deadline is None else deadline
+
+    # -- the thread ---------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        try:
+            next_renewal = time.monotonic() + conf.heartbeat_interval
+            while not self._ended.wait(min(conf.heartbeat_interval, 0.5)):
+                now = time.monotonic()
+                if self._running is not None and now > self._deadline + conf.kill_grace:
+                    logger.critical("job %s does not stop; giving up this process", self._running.id)
+                    os._exit(EXIT_STUCK)
+                if self._running is not None and now >= next_renewal:
+                    next_renewal = now + conf.heartbeat_interval
+                    try:
+                        self._renew()
+                    except Exception:
+                        logger.warning("the lease could not be renewed", exc_info=True)
+                        connections.close_all()
+        finally:
+            connections.close_all()
+
+

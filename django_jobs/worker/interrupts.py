@@ -1,0 +1,123 @@
+"""Signals: flags in the coordinator, deadlines in whoever runs a handler, and children that do not outlive their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from ..exceptions import JobTimeout
+
+logger = logging.getLogger("django_jobs.worker")
+
+_PR_SET_PDEATHSIG = 1
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class StopSignals:
+    """Counts the signals that ask to stop. A handler of theirs sets a flag and writes one byte, nothing else."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._near, self._far = socket.socketpair()
+        for end in (self._near, self._far):
+            end.setblocking(False)
+        self._previous: dict[int, Any] = {}
+        self._previous_fd = -1
+
+    def install(self) -> None:
+        """Take the signals over. Only the main thread may."""
+        self._previous_fd = signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
+        for number in STOPPING:
+            self._previous[number] = signal.signal(number, self._stop)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        signal.set_wakeup_fd(self._previous_fd)
+        self._near.close()
+        self._far.close()
+
+    def fileno(self) -> int:
+        """Readable when a signal came."""
+        return self._near.fileno()
+
+    def clear(self) -> None:
+        """Take in the bytes that woke us."""
+        with contextlib.suppress(BlockingIOError):
+            while self._near.recv(4096):
+                pass
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+
+def ignore_stop_signals() -> None:
+    """In children: the coordinator decides when they end. A no-op handler, as an ignored signal would be passed on to programs
+    that a handler starts."""
+    signal.set_wakeup_fd(-1)
+    for number in STOPPING:
+        signal.signal(number, _nothing)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    return
+
+
+def die_with_parent(parent: int) -> None:
+    """End this process when its parent ends (Linux), and at once if it has ended already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class AlarmGuard:
+    """Raises `JobTimeout` in the handler when its time is up, through SIGALRM. `on_deadline` is told when that will be.
+
+    Outside the main thread, where Python takes no signals, it raises nothing.
+    """
+
+    def __init__(self, on_deadline: Callable[[float | None], None] | None = None) -> None:
+        self._on_deadline = on_deadline
+        self._timeout: float | None = None
+        self._armed = False
+        if self._works():
+            signal.signal(signal.SIGALRM, self._ring)
+
+    def __call__(self, timeout: float | None) -> AlarmGuard:
+        self._timeout = timeout
+        return self
+
+    def __enter__(self) -> AlarmGuard:
+        if self._on_deadline is not None:
+            self._on_deadline(None if self._timeout is None else time.monotonic() + self._timeout)
+        self._armed = True
+        if self._timeout is not None and self._works():
+            signal.setitimer(signal.ITIMER_REAL, self._timeout)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._armed = False
+        if self._timeout is not None and self._works():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if self._armed:
+            self._armed = False  # once: a handler that goes on is ended from outside
+            raise JobTimeout(f"the job's time of {self._timeout:g} seconds is up")
+
+    @staticmethod
+    def _works() -> bool:
+        return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,402 @@
+"""The pool: hands claims to children, takes their outcomes back, ends what is overdue, and replaces who dies."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import select
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .. import registry
+from ..conf import conf
+from ..exceptions import InvalidHandler, UnknownHandler
+from ..retry import OutcomeKind
+from ..runtime import Claim, ErrorRecord, Outcome
+from ..settlement import Settlement
+from .channel import Channel, Port
+from .child import DONE, HOOK, JOBS, unpacked
+from .pace import Pace
+from .slots import Slots
+from .template import Death, Template, kill_group
+
+logger = logging.getLogger("django_jobs.worker")
+
+Note = tuple[str, str, str, str, Mapping[str, Any]]
+RESPAWN_LONGEST = 30.0
+LOST_AFTER_SECONDS = 1.0
+CLOSE_SECONDS = 2.0
+
+
+class Finished(NamedTuple):
+    """A claim whose run has come to something."""
+
+    claim: Claim
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class _Sent:
+    claim: Claim | None  # None: hooks, which are nobody's claim
+    message: int
+    at: float
+
+
+@dataclass(slots=True)
+class _Seat:
+    """What the coordinator knows of a slot beside what the child says."""
+
+    pid: int = 0
+    wanted_at: float = 0.0
+    born_at: float = 0.0
+    early_deaths: int = 0
+    killed_job: int = 0
+    kill_reason: OutcomeKind = OutcomeKind.TIMED_OUT
+    alive: bool = False
+
+
+@dataclass(slots=True)
+class Pool:
+    """Children in slots, and the jobs in their hands.
+
+    Of every claim that is submitted, exactly one of these comes back: its outcome, from `collect()`, or itself, from
+    `take_back()`.
+    """
+
+    size: int
+    max_jobs_per_child: int | None = None
+    notes: list[Note] = field(default_factory=list)
+    pace: Pace = field(init=False)
+    _slots: Slots = field(init=False)
+    _jobs: Channel = field(init=False)
+    _reports: Channel = field(init=False)
+    _to_children: Port = field(init=False)
+    _children_end: Port = field(init=False)
+    _from_children: Port = field(init=False)
+    _template: Template = field(init=False)
+    _seats: list[_Seat] = field(init=False)
+    _backlog: deque[list[Claim] | Settlement] = field(default_factory=deque)
+    _sent: dict[int, _Sent] = field(default_factory=dict)
+    _done: list[Finished] = field(default_factory=list)
+    _waiting: int = 0  # claims in the backlog
+    _numbers: int = 0
+    _lease_until: float = math.inf
+    _all_idle_since: float | None = None
+
+    def start(self) -> None:
+        """Load the site's handlers, then fork the template and the children. Closes every database connection."""
+        load_handlers()
+        self.pace = Pace(self.size, 2 * conf.claim_batch)
+        self._open()
+
+    def _open(self) -> None:
+        self._slots = Slots(self.size)
+        self._slots.lease_until = self._lease_until
+        self._jobs, self._reports = Channel(), Channel()
+        self._to_children, self._children_end = Port(self._jobs.near), Port(self._jobs.far)
+        self._from_children = Port(self._reports.near)
+        self._template = Template(self._slots, self._jobs, self._reports, self.max_jobs_per_child)
+        self._seats = [_Seat() for _ in range(self.size)]
+        self._template.start()
+        for slot in range(self.size):
+            self._spawn(slot)
+
+    @property
+    def in_hand(self) -> int:
+        """How many claims are here."""
+        return self._waiting + len(self._sent) + len(self._done)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is still to come, hooks included."""
+        return bool(self._backlog or self._sent or self._done)
+
+    def room(self) -> int:
+        """How many claims more are wanted."""
+        in_hand = self.in_hand
+        target = self.pace.target()
+        if in_hand > target // 2 and in_hand >= self.size:
+            return 0
+        return max(min(target - in_hand, conf.claim_batch), 0)
+
+    def claims(self) -> list[Claim]:
+        """The claims that are here."""
+        waiting = [claim for item in self._backlog if not isinstance(item, Settlement) for claim in item]
+        return [*waiting, *(s.claim for s in self._sent.values() if s.claim is not None), *(f.claim for f in self._done)]
+
+    def lease_until(self, when: float) -> None:
+        """Tell the children when the lease ends (monotonic clock)."""
+        self._lease_until = self._slots.lease_until = when
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    def submit(self, claims: Iterable[Claim]) -> None:
+        """Hand claims to the children; quick ones several to a message."""
+        group: list[Claim] = []
+        claims = list(claims)
+        self._waiting += len(claims)
+        most = max(min(conf.message_jobs, len(claims) // self.size), 1)
+        for claim in claims:
+            quick = not claim.suspect and self.pace.is_quick(claim.handler)
+            if group and (not quick or len(group) >= most):
+                self._backlog.append(group)
+                group = []
+            group.append(claim)
+            if not quick:
+                self._backlog.append(group)
+                group = []
+        if group:
+            self._backlog.append(group)
+        self._pump()
+
+    def run_hooks(self, settlement: Settlement) -> None:
+        """Have a child run the hooks of a stored outcome, before the jobs that wait."""
+        self._backlog.appendleft(settlement)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._backlog:
+            item = self._backlog[0]
+            self._numbers += 1
+            message = self._numbers
+            if isinstance(item, Settlement):
+                error = None if item.error is None else tuple(item.error)
+                transition = (str(item.transition.target), *item.transition[1:])
+                content: Any = (message, tuple(item.claim), transition, item.result, error)
+                if not self._to_children.try_send((HOOK, message, content)):
+                    return
+                self._sent[message] = _Sent(None, message, time.monotonic())
+            else:
+                jobs = []
+                for claim in item:
+                    self._numbers += 1
+                    jobs.append((self._numbers, tuple(claim)))
+                if not self._to_children.try_send((JOBS, message, jobs)):
+                    return
+                now = time.monotonic()
+                self._waiting -= len(item)
+                for (number, _), claim in zip(jobs, item, strict=True):
+                    self._sent[number] = _Sent(claim, message, now)
+            self._backlog.popleft()
+
+    # -- out ----------------------------------------------------------------------------------------------------
+
+    def filenos(self) -> list[int]:
+        """What to watch for outcomes and deaths."""
+        return [self._from_children.fileno(), self._template.fileno()]
+
+    def next_deadline(self) -> float:
+        """When the next look at the children is due (monotonic clock)."""
+        deadlines = [self._slots.deadline(slot) + conf.kill_grace for slot in range(self.size) if self._seats[slot].alive]
+        wanted = [seat.wanted_at for seat in self._seats if not seat.alive and seat.wanted_at]
+        soonest = min((*deadlines, *wanted), default=math.inf)
+        return max(soonest, time.monotonic() + 0.01)
+
+    def collect(self) -> list[Finished]:
+        """What has come to something since the last call. Ends overdue jobs, replaces dead children."""
+        self._receive()
+        self._bury()
+        self._end_overdue()
+        self._respawn()
+        self._find_lost()
+        self._pump()
+        done, self._done = self._done, []
+        return done
+
+    def _receive(self) -> None:
+        while (message := self._from_children.try_receive()) is not None:
+            kind, slot, content = message
+            self._seats[slot].early_deaths = 0
+            if kind == DONE:
+                for number, *values in content:
+                    self._finish(number, unpacked(tuple(values)))
+            else:
+                job_id, queue, type_, text, data = content
+                self.notes.append((job_id, queue, type_, text, json.loads(data)))
+
+    def _finish(self, number: int, outcome: Outcome) -> None:
+        sent = self._sent.pop(number, None)
+        if sent is not None and sent.claim is not None:
+            self._done.append(Finished(sent.claim, outcome))
+            if outcome.kind != OutcomeKind.INTERRUPTED:
+                self.pace.saw(sent.claim.handler, outcome)
+
+    def _bury(self) -> None:
+        deaths = self._template.deaths()
+        if deaths is None:
+            self._rebuild()
+            return
+        if deaths:
+            self._receive()  # what the dead reported before they died counts
+        for death in deaths:
+            self._bury_one(death)
+
+    def _bury_one(self, death: Death) -> None:
+        seat = self._seats[death.slot]
+        seat.alive = False
+        job, message = self._slots.job(death.slot), self._slots.message(death.slot)
+        if self._slots.pid(death.slot) != death.pid:
+            job = message = 0
+        self._slots.leave(death.slot)
+        if job in self._sent:
+            self._finish(job, self._obituary(seat, job, death))
+        for number in [n for n, sent in self._sent.items() if message and sent.message == message]:
+            self._finish(number, Outcome(OutcomeKind.INTERRUPTED))  # of the same message, but not what it ran
+        early = time.monotonic() - seat.born_at < 1.0 and death.status != 0
+        seat.early_deaths = seat.early_deaths + 1 if early and not message else 0
+        wait = min(0.1 * 2**seat.early_deaths, RESPAWN_LONGEST) if seat.early_deaths else 0.0
+        if seat.early_deaths:
+            logger.error("a child died at its start (%s); the next one follows in %.1f s", death, wait)
+        seat.wanted_at = time.monotonic() + wait
+        seat.killed_job = 0
+
+    def _obituary(self, seat: _Seat, job: int, death: Death) -> Outcome:
+        if seat.killed_job == 0:
+            return Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", f"the process that ran the job was {death}"))
+        if seat.killed_job != job:  # it had finished what it was killed for; this one is a neighbour
+            return Outcome(OutcomeKind.INTERRUPTED)
+        text = "the job did not stop when its time was up, and was killed"
+        return Outcome(seat.kill_reason, error=ErrorRecord("django_jobs.exceptions.JobTimeout", text))
+
+    def _end_overdue(self) -> None:
+        now = time.monotonic()
+        for slot, seat in enumerate(self._seats):
+            job = self._slots.job(slot)
+            if job and seat.alive and not seat.killed_job and now > self._slots.deadline(slot) + conf.kill_grace:
+                self._kill(slot, OutcomeKind.TIMED_OUT)
+
+    def _kill(self, slot: int, reason: OutcomeKind) -> None:
+        seat = self._seats[slot]
+        seat.killed_job, seat.kill_reason = self._slots.job(slot), reason
+        if pid := self._slots.pid(slot):
+            kill_group(pid)
+
+    def _spawn(self, slot: int) -> None:
+        seat = self._seats[slot]
+        seat.alive, seat.wanted_at, seat.born_at = True, 0.0, time.monotonic()
+        self._template.spawn(slot)
+
+    def _respawn(self) -> None:
+        now = time.monotonic()
+        for slot, seat in enumerate(self._seats):
+            if not seat.alive and seat.wanted_at <= now:
+                self._spawn(slot)
+
+    def _find_lost(self) -> None:
+        """A child that is killed between taking a message and saying so leaves no trace: what nobody has is given back."""
+        idle = bool(self._sent) and not self._backlog and not any(self._slots.message(slot) for slot in range(self.size))
+        if not idle:
+            self._all_idle_since = None
+            return
+        now = time.monotonic()
+        if self._all_idle_since is None:
+            self._all_idle_since = now
+        elif now - self._all_idle_since > LOST_AFTER_SECONDS:
+            self._all_idle_since = None
+            unread = self._unread()
+            self._receive()
+            for number in [n for n in self._sent if n not in unread]:
+                self._finish(number, Outcome(OutcomeKind.INTERRUPTED))
+            self._requeue(unread)
+
+    def _rebuild(self) -> None:
+        """The template has died, and the children with it: what they ran is lost, the rest goes on with new ones."""
+        logger.error("the template process has died; starting another")
+        self._receive()
+        running = {self._slots.job(slot) for slot in range(self.size)}
+        unread = self._unread()
+        for number in list(self._sent):
+            if number not in unread:
+                kind = OutcomeKind.LOST if number in running else OutcomeKind.INTERRUPTED
+                self._finish(number, Outcome(kind, error=ErrorRecord("", "the worker's template process died")))
+        self._requeue(unread)
+        self._close()
+        self._open()
+
+    # -- back ---------------------------------------------------------------------------------------------------
+
+    def take_back(self) -> list[Claim]:
+        """The claims that no child has started, out of its hands."""
+        self._requeue(self._unread())
+        back = [claim for item in self._backlog if not isinstance(item, Settlement) for claim in item]
+        self._backlog = deque(item for item in self._backlog if isinstance(item, Settlement))
+        self._waiting = 0
+        self._pump()
+        return back
+
+    def stale(self, seconds: float) -> bool:
+        """Whether claims have waited this long while every child was busy with something else."""
+        if not all(self._slots.message(slot) for slot in range(self.size)):
+            return False
+        held = {self._slots.message(slot) for slot in range(self.size)}
+        now = time.monotonic()
+        return any(s.claim is not None and s.message not in held and now - s.at > seconds for s in self._sent.values())
+
+    def _unread(self) -> set[int]:
+        """Take unread messages out of the socket; the numbers of what was in them stay in `_sent`."""
+        numbers: set[int] = set()
+        while (message := self._children_end.try_receive()) is not None:
+            kind, number, content = message
+            numbers.update([number] if kind == HOOK else (job for job, _ in content))
+        return numbers
+
+    def _requeue(self, numbers: set[int]) -> None:
+        """Put what was unread back in line, in its order. Hooks among it are dropped: they run at most once."""
+        claims = [sent.claim for n in sorted(numbers, reverse=True) if (sent := self._sent.pop(n, None)) and sent.claim]
+        self._backlog.extendleft([claim] for claim in claims)
+        self._waiting += len(claims)
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def abandon(self) -> list[Claim]:
+        """Kill every child now. Answers every claim that was here; their outcomes are not known."""
+        claims = self.claims()
+        self._backlog.clear()
+        self._waiting = 0
+        self._sent.clear()
+        self._done.clear()
+        for slot, seat in enumerate(self._seats):
+            if seat.alive:
+                self._kill(slot, OutcomeKind.INTERRUPTED)
+        return claims
+
+    def restart(self) -> None:
+        """Start anew after `abandon()`: a new template, new children. Closes every database connection."""
+        self._close()
+        self._open()
+
+    def kill_running(self) -> None:
+        """Kill the children that run something; their jobs come back from `collect()` as interrupted."""
+        for slot, seat in enumerate(self._seats):
+            if seat.alive and self._slots.message(slot):
+                self._kill(slot, OutcomeKind.INTERRUPTED)
+
+    def stop(self) -> None:
+        """End the children and the template."""
+        self._close()
+
+    def _close(self) -> None:
+        self._jobs.close()  # the children read the end of it, and leave
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while any(seat.alive for seat in self._seats) and (left := deadline - time.monotonic()) > 0:
+            select.select([self._template.fileno()], [], [], left)
+            deaths = self._template.deaths()
+            if deaths is None:
+                break
+            for death in deaths:
+                self._seats[death.slot].alive = False
+        self._template.close()
+        self._reports.close()
+
+
+def load_handlers() -> None:
+    """Import every handler, so that the children share their code. What can't be imported fails when a job asks for it."""
+    for key in registry.keys():
+        try:
+            registry.get(key)
+        except (UnknownHandler, InvalidHandler) as error:
+            logger.error("%s", error)

@@ -1,0 +1,93 @@
+"""Shared memory in which each child says what it runs, so that deadlines and deaths cost no messages.
+
+The coordinator maps it before the template is forked. Every field is eight aligned bytes with one writer.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+
+_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL = range(6)
+_FIELDS = 8
+
+
+class Slots:
+    """A table of slots, one per child, and the end of the worker's lease. Times are of the monotonic clock."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._memory = mmap.mmap(-1, (count + 1) * _FIELDS * 8)
+        self._whole = memoryview(self._memory).cast("B").cast("Q")
+        self._real = memoryview(self._memory).cast("B").cast("d")
+
+    @property
+    def lease_until(self) -> float:
+        """When the worker's lease ends; children start nothing after it."""
+        return self._real[0]
+
+    @lease_until.setter
+    def lease_until(self, when: float) -> None:
+        self._real[0] = when
+
+    # -- written by the child of a slot -----------------------------------------------------------------------
+
+    def arrive(self, slot: int, pid: int) -> None:
+        """A child takes the slot."""
+        self.leave(slot)
+        self._whole[self._at(slot) + _PID] = pid
+
+    def take(self, slot: int, message: int) -> None:
+        """The child has taken a message."""
+        self._whole[self._at(slot) + _MESSAGE] = message
+
+    def begin(self, slot: int, job: int, started: float, deadline: float) -> None:
+        """The child starts a job of the message."""
+        at = self._at(slot)
+        self._real[at + _STARTED] = started
+        self._real[at + _DEADLINE] = deadline
+        self._whole[at + _JOB] = job
+
+    def extend(self, slot: int, deadline: float) -> None:
+        """The running job's deadline is known now."""
+        self._real[self._at(slot) + _DEADLINE] = deadline
+
+    def leave(self, slot: int) -> None:
+        """The child is done with its message and has reported it."""
+        at = self._at(slot)
+        self._whole[at + _JOB] = 0
+        self._whole[at + _MESSAGE] = 0
+        self._real[at + _DEADLINE] = math.inf
+
+    # -- read by the coordinator ------------------------------------------------------------------------------
+
+    def pid(self, slot: int) -> int:
+        """The process in the slot, 0 before the first."""
+        return self._whole[self._at(slot) + _PID]
+
+    def message(self, slot: int) -> int:
+        """The message that the child works on; 0 while it waits."""
+        return self._whole[self._at(slot) + _MESSAGE]
+
+    def job(self, slot: int) -> int:
+        """The dispatch number of the job that the child runs; 0 between jobs."""
+        return self._whole[self._at(slot) + _JOB]
+
+    def deadline(self, slot: int) -> float:
+        """When the running job's time is up."""
+        return self._real[self._at(slot) + _DEADLINE]
+
+    # -- a cancel, written by the coordinator, read by the child ------------------------------------------------
+
+    def cancel(self, slot: int, job: int) -> None:
+        """Ask the child to stop this job, and no other."""
+        self._whole[self._at(slot) + _CANCEL] = job
+
+    def cancelled(self, slot: int) -> bool:
+        """Whether the job that the child runs is to stop."""
+        at = self._at(slot)
+        job = self._whole[at + _JOB]
+        return job != 0 and self._whole[at + _CANCEL] == job
+
+    def _at(self, slot: int) -> int:
+        return (slot + 1) * _FIELDS

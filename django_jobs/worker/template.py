@@ -1,0 +1,206 @@
+"""The template: a process with the site's code loaded, and without connections or threads, that forks the children."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import NamedTuple
+
+from django.db import connections
+
+from .channel import Channel, Port
+from .child import Child
+from .interrupts import die_with_parent, ignore_stop_signals
+from .slots import Slots
+
+logger = logging.getLogger("django_jobs.worker")
+
+
+class Death(NamedTuple):
+    """A child that has ended. `status` is as `os.waitpid` gives it."""
+
+    slot: int
+    pid: int
+    status: int
+
+    def __str__(self) -> str:
+        if os.WIFSIGNALED(self.status):
+            return f"killed by {signal.Signals(os.WTERMSIG(self.status)).name}"
+        return f"ended with exit code {os.waitstatus_to_exitcode(self.status)}"
+
+
+class Template:
+    """The coordinator's handle of the template process."""
+
+    def __init__(self, slots: Slots, jobs: Channel, reports: Channel, max_jobs_per_child: int | None) -> None:
+        self.slots = slots
+        self.jobs = jobs
+        self.reports = reports
+        self.max_jobs_per_child = max_jobs_per_child
+        self.pid = 0
+        self._control: Channel | None = None
+        self._port: Port | None = None
+
+    def start(self) -> None:
+        """Fork the template. Every database connection is closed first: none may cross a fork."""
+        connections.close_all()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        control = Channel()
+        coordinator = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                control.near.close()
+                self.jobs.near.close()
+                self.reports.near.close()
+                _Mother(self, Port(control.far), coordinator).main()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        control.far.close()
+        self.pid, self._control, self._port = pid, control, Port(control.near)
+
+    def spawn(self, slot: int) -> None:
+        """Ask for a child in `slot`."""
+        if self._port is not None:
+            try:
+                self._port.send(slot)
+            except OSError:
+                logger.warning("the template is gone")
+
+    def deaths(self) -> list[Death] | None:
+        """Children that have ended since. None: the template itself has."""
+        found: list[Death] = []
+        if self._port is None:
+            return None
+        while True:
+            try:
+                size = self._port.end.recv(65536, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+            except (BlockingIOError, InterruptedError):
+                return found
+            except OSError:
+                return None
+            if not size:
+                return found or None
+            found.append(Death(*self._port.receive()))
+
+    def fileno(self) -> int:
+        """Readable when a child has ended, or the template has."""
+        return -1 if self._port is None else self._port.fileno()
+
+    def close(self) -> None:
+        """End the template, and with it every child."""
+        if self._control is None:
+            return
+        self._control.near.close()
+        self._control = self._port = None
+        if self.pid:
+            _wait_for(self.pid)
+            self.pid = 0
+
+
+def _wait_for(pid: int) -> None:
+    """Reap a process that was asked to end; kill it if it does not within five seconds."""
+    deadline = time.monotonic() + 5.0
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return
+        time.sleep(0.002)
+
+
+class _Mother:
+    """What runs in the template process."""
+
+    def __init__(self, template: Template, control: Port, coordinator: int) -> None:
+        self.template = template
+        self.control = control
+        self.coordinator = coordinator
+        self.children: dict[int, int] = {}
+
+    def main(self) -> None:
+        os.setpgid(0, 0)
+        ignore_stop_signals()
+        die_with_parent(self.coordinator)
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()  # shared pages stay shared: the collector does not touch what the children inherit
+        poll = select.poll()
+        poll.register(self.control.fileno(), select.POLLIN)
+        poll.register(near.fileno(), select.POLLIN)
+        while True:
+            self.report_deaths()
+            for fd, _ in poll.poll():
+                if fd == near.fileno():
+                    near.recv(4096)
+                else:
+                    slot = self.control.receive()
+                    if slot is None:
+                        return self.end_children()
+                    self.fork(slot, (near, far))
+
+    def fork(self, slot: int, own: tuple[socket.socket, socket.socket]) -> None:
+        mother = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            self.children[pid] = slot
+            return
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for end in (*own, self.control.end):
+                end.close()
+            t = self.template
+            Child(slot, t.slots, Port(t.jobs.far), Port(t.reports.far), mother, t.max_jobs_per_child).main()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            try:
+                connections.close_all()
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(status)
+
+    def report_deaths(self) -> None:
+        while self.children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self.children:
+                self.control.send((self.children.pop(pid), pid, status))
+
+    def end_children(self) -> None:
+        for pid in self.children:
+            kill_group(pid)
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL a child and whatever it started in its process group."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue

@@ -1,0 +1,195 @@
+"""Handlers for tests and benchmarks: each does one thing that a job may do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from django.db import connection
+
+from django_jobs import (
+    JobCancelled,
+    JobContext,
+    JobHandler,
+    JobResult,
+    NonRetryableJobError,
+    RetryableJobError,
+    job,
+    register,
+)
+
+
+class NoOp(JobHandler):
+    """Nothing."""
+
+    def handle(self, ctx: JobContext) -> None:
+        return None
+
+
+class Flaky(JobHandler):
+    """Fails until its attempt number `payload["good"]`."""
+
+    max_attempts = 5
+    backoff = 0
+
+    def handle(self, ctx: JobContext) -> dict[str, Any]:
+        if ctx.attempt < ctx.payload["good"]:
+            raise RetryableJobError("not yet", retry_after=ctx.payload.get("after", 0))
+        return {"attempt": ctx.attempt}
+
+
+@register("trial.write")
+class Write(JobHandler):
+    """Appends a line to the file `payload["path"]`: proof of a run, in a place that no rollback reaches."""
+
+    def handle(self, ctx: JobContext) -> None:
+        if pause := ctx.payload.get("seconds"):
+            time.sleep(pause)
+        append(ctx.payload["path"], f"{ctx.job_id} {ctx.attempt} {ctx.claim_no}")
+
+
+@register("trial.fail")
+class Fail(JobHandler):
+    """Raises."""
+
+    def handle(self, ctx: JobContext) -> None:
+        raise ValueError("this job fails")
+
+
+@register("trial.refuse")
+class Refuse(JobHandler):
+    """Fails for good."""
+
+    max_attempts = 5
+
+    def handle(self, ctx: JobContext) -> None:
+        raise NonRetryableJobError("never")
+
+
+@register("trial.sleep")
+class Sleep(JobHandler):
+    """Sleeps `payload["seconds"]`; says in the file `payload["path"]` when it starts and ends."""
+
+    def handle(self, ctx: JobContext) -> str:
+        path = (ctx.payload or {}).get("path")
+        if path:
+            append(path, f"start {ctx.job_id} {ctx.attempt} {os.getpid()}")
+        time.sleep(ctx.payload["seconds"])
+        if path:
+            append(path, f"end {ctx.job_id} {ctx.attempt} {os.getpid()}")
+        return "rested"
+
+
+@register("trial.deaf")
+class Deaf(JobHandler):
+    """Swallows everything that asks it to stop."""
+
+    def handle(self, ctx: JobContext) -> None:
+        end = time.monotonic() + ctx.payload["seconds"]
+        while time.monotonic() < end:
+            try:
+                time.sleep(0.05)
+            except BaseException:
+                pass
+
+
+@register("trial.die")
+class Die(JobHandler):
+    """Kills its own process."""
+
+    def handle(self, ctx: JobContext) -> None:
+        if path := (ctx.payload or {}).get("path"):
+            append(path, f"{ctx.job_id} {ctx.claim_no}")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@register("trial.exit")
+class Exit(JobHandler):
+    """Calls sys.exit(), which must not end the child."""
+
+    def handle(self, ctx: JobContext) -> None:
+        raise SystemExit(3)
+
+
+@register("trial.snooze")
+class Snooze(JobHandler):
+    """Snoozes until the file `payload["path"]` exists."""
+
+    def handle(self, ctx: JobContext) -> JobResult:
+        if os.path.exists(ctx.payload["path"]):
+            return JobResult.success("awake")
+        return JobResult.snooze(0.05)
+
+
+@register("trial.cancelled")
+class Cancelled(JobHandler):
+    """Cancels itself."""
+
+    def handle(self, ctx: JobContext) -> None:
+        raise JobCancelled
+
+
+@register("trial.hooks")
+class Hooks(JobHandler):
+    """Says in a file which of its hooks ran."""
+
+    max_attempts = 2
+    backoff = 0
+
+    def handle(self, ctx: JobContext) -> str:
+        if ctx.attempt <= ctx.payload.get("failures", 0):
+            raise ValueError("as asked")
+        return "done"
+
+    def before_run(self, ctx: JobContext) -> None:
+        self.say(ctx, "before_run")
+
+    def after_run(self, ctx: JobContext, result: Any) -> None:
+        self.say(ctx, "after_run")
+        raise RuntimeError("an error in after_run changes nothing")
+
+    def on_success(self, ctx: JobContext, result: Any) -> None:
+        self.say(ctx, f"on_success {result}")
+        raise RuntimeError("an error in a hook changes nothing")
+
+    def on_retry(self, ctx: JobContext, error: Exception) -> None:
+        self.say(ctx, f"on_retry {error}")
+
+    def on_failure(self, ctx: JobContext, error: Exception) -> None:
+        self.say(ctx, f"on_failure {error}")
+
+    def say(self, ctx: JobContext, line: str) -> None:
+        append(ctx.payload["path"], line)
+
+
+@job("trial.add", queue="default", max_attempts=2)
+def add(a: int, b: int = 1) -> int:
+    """A function job."""
+    return a + b
+
+
+@job("trial.context", takes_context=True)
+def tell(ctx: JobContext, word: str) -> str:
+    """A function job that sees its context."""
+    return f"{word} {ctx.attempt}"
+
+
+@register("trial.sql")
+class Sql(JobHandler):
+    """Uses the site's database."""
+
+    def handle(self, ctx: JobContext) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 41 + 1")
+            return int(cursor.fetchone()[0])
+
+
+def append(path: str, line: str) -> None:
+    """Append a line in one write, so that processes do not mix theirs."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(fd, f"{line}\n".encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,113 @@
+"""The contract, bound to every backend that keeps jobs for workers, and what only a database can be asked."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+
+from django_jobs.backends import Backend
+from django_jobs.backends.memory import MemoryBackend
+from django_jobs.models import CompletedJob, Job, JobEvent, Queue, Worker
+from django_jobs.testing.conformance import QUEUE, BackendContract, definition, settlement
+
+
+class TestMemory(BackendContract):
+    @pytest.fixture
+    def backend(self):
+        backend = MemoryBackend("memory", {})
+        backend.shift = 0.0
+        backend.clock = lambda: time.time() + backend.shift
+        return backend
+
+    def advance(self, backend: Backend, seconds: float) -> None:
+        backend.shift += seconds
+
+    def pause(self, backend: Backend, queue: str) -> None:
+        backend.paused.add(queue)
+
+    def test_clear_forgets_everything(self, backend):
+        backend.settle([settlement(self.claimed(backend))])
+        self.pause(backend, QUEUE)
+        backend.clear()
+        assert backend.stats() == []
+        assert backend.lost_claims() == []
+
+
+class TestDatabase(BackendContract):
+    @pytest.fixture
+    def backend(self, store):
+        return store
+
+    def advance(self, backend: Backend, seconds: float) -> None:
+        moments = {
+            Job: ("enqueued_at", "available_at", "started_at"),
+            CompletedJob: ("finished_at", "keep_until"),
+            Worker: ("started_at", "renewed_at", "lease_expires_at"),
+        }
+        for model, names in moments.items():
+            earlier = {name: F(name) - timedelta(seconds=seconds) for name in names}
+            model.objects.using(backend.database).update(**earlier)
+
+    def pause(self, backend: Backend, queue: str) -> None:
+        Queue.objects.using(backend.database).create(name=queue, paused=True)
+
+    def test_the_kept_until_moment_follows_from_the_finish(self, backend):
+        for keep_seconds, expected in ((None, None), (3600, timedelta(hours=1))):
+            claim = self.claimed(backend)
+            backend.settle([settlement(claim, keep_seconds=keep_seconds)])
+            row = CompletedJob.objects.using(backend.database).get(id=claim.id)
+            kept = None if row.keep_until is None else row.keep_until - row.finished_at
+            assert kept == expected or abs(kept - expected) < timedelta(seconds=1)
+
+    def test_cancelled_records_are_kept_a_week(self, backend):
+        backend.cancel(waiting := backend.enqueue(definition()))
+        claim = self.claimed(backend)
+        backend.cancel(claim.id)
+        backend.release([claim])
+        for job_id in (waiting, claim.id):
+            row = CompletedJob.objects.using(backend.database).get(id=job_id)
+            assert abs(row.keep_until - row.finished_at - timedelta(days=7)) < timedelta(seconds=1)
+
+    def test_labels_are_columns_to_filter_by(self, backend):
+        backend.enqueue(definition(name="n", reference="r", group="g", tags=("red", "blue"), source="cli"))
+        row = Job.objects.using(backend.database).get()
+        assert (row.name, row.reference, row.group, row.tags, row.source) == ("n", "r", "g", " red blue ", "cli")
+
+    def test_a_moved_row_keeps_its_labels(self, backend):
+        claim = self.claimed(backend, name="n", reference="r", group="g", tags=("red",), source="cli")
+        backend.settle([settlement(claim)])
+        row = CompletedJob.objects.using(backend.database).get()
+        assert (row.name, row.reference, row.group, row.tags, row.source) == ("n", "r", "g", " red ", "cli")
+
+    def test_timeline_entries_are_stored_bounded(self, backend):
+        job_id = backend.enqueue(definition())
+        backend.record_events([(job_id, QUEUE, "note", "m" * 50_000, {"n": [1, None]}), (job_id, QUEUE, "x", "\x00", {"s": "a\x00b"})])
+        first, second = JobEvent.objects.using(backend.database).order_by("id")
+        assert first.data == {"n": [1, None]}
+        assert len(first.message) <= 10_010
+        assert (second.message, second.data) == ("\ufffd", {"s": "a\ufffdb"})
+
+    def test_the_numbers_of_a_worker_are_kept(self, backend):
+        worker_id = self.worker(backend)
+        assert backend.renew(worker_id, 30, state="draining", running=3, settled=2**40)
+        row = Worker.objects.using(backend.database).get()
+        assert (row.state, row.running, row.settled, row.children, row.queues) == ("draining", 3, 2**40, 2, QUEUE)
+        assert timedelta(seconds=29) < row.lease_expires_at - row.renewed_at < timedelta(seconds=31)
+        backend.deregister(worker_id)
+        row.refresh_from_db()
+        assert (row.state, row.running) == ("stopped", 0)
+
+    def test_the_verbs_of_an_enqueue_cost_one_query(self, backend, django_assert_max_num_queries):
+        from django.db import connections
+
+        with django_assert_max_num_queries(2, connection=connections[backend.database]):
+            backend.enqueue(definition())  # PostgreSQL notifies in a statement of its own
+
+
+def test_ids_of_definitions_are_monotonic():
+    ids = [definition().id for _ in range(100)]
+    assert all(a < b for a, b in itertools.pairwise(ids))

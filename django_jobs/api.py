@@ -92,8 +92,12 @@ class Jobs:
         by_backend: dict[str, list[JobDefinition]] = {}
         for definition in whole:
             by_backend.setdefault(str(definition.backend), []).append(definition)
+        backends = {alias: get_backend(alias) for alias in by_backend}
+        if len(backends) > 1:  # each backend checks its own before it stores them, but no other's
+            for definition in whole:
+                envelope.seal(definition)
         for alias, definitions in by_backend.items():
-            _enqueue(get_backend(alias), definitions)
+            _enqueue(backends[alias], definitions)
         return [JobRef(str(definition.id), str(definition.backend)) for definition in whole]
 
     @classmethod

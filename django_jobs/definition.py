@@ -6,7 +6,7 @@ Both are values: every `with_…` and every builder method returns a new one, as
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -208,8 +208,14 @@ class JobBuilder:
 
 
 def definition_of(job: JobDefinition | JobBuilder) -> JobDefinition:
-    """The definition in either form."""
-    return job.to_definition() if isinstance(job, JobBuilder) else job
+    """The definition in either form; one that was made by hand is checked here, as a builder's was on its way."""
+    if isinstance(job, JobBuilder):
+        return job.to_definition()
+    if not isinstance(job, JobDefinition):
+        raise TypeError(f"a JobBuilder or a JobDefinition is needed, not {type(job).__name__}.")
+    names.check_handler(job.handler)
+    given = {f.name: getattr(job, f.name) for f in fields(job) if f.name in _OPTIONS}
+    return job.with_(**{name: value for name, value in given.items() if value is not UNSET and value is not None})
 
 
 # -- checks of single options: each gives the field's name and its clean value -------------------------------
@@ -226,13 +232,13 @@ def seconds(field_name: str, value: Any) -> float:
     if isinstance(value, timedelta):
         result = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        result = float(value)
+        result = float(value) if abs(value) <= _LONGEST_SECONDS else None  # float() refuses what is far beyond
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value.lower())):
         unit = match[2] or "s"
         result = float(match[1]) * _UNITS[unit] if unit in _UNITS else None
     if result is None or not 0 <= result <= _LONGEST_SECONDS:
         raise InvalidDefinition(
-            f"{field_name}: {str(value)[:80]!r} is not a duration. Give seconds, a timedelta, or a text such as '10m' or "
+            f"{field_name}: {names.shown(value)} is not a duration. Give seconds, a timedelta, or a text such as '10m' or "
             "'+1 hour'; from 0 to 100 years."
         )
     return result
@@ -258,7 +264,7 @@ def whole(field_name: str, value: Any, low: int, high: int) -> int:
     """A whole number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         error = InvalidPriority if field_name == "priority" else InvalidDefinition
-        raise error(f"{field_name}: {str(value)[:80]!r} is not a whole number from {low} to {high}.")
+        raise error(f"{field_name}: {names.shown(value)} is not a whole number from {low} to {high}.")
     return int(value)
 
 
@@ -275,6 +281,8 @@ def _expires(value: Any) -> datetime:
 
 
 def _tags(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, Iterable):
+        raise InvalidDefinition(f"tags: a list of words is needed, not {type(value).__name__}.")
     given = (value,) if isinstance(value, str) else tuple(value)
     tags = tuple(dict.fromkeys(names.check_label("tag", tag) for tag in given))
     if sum(map(len, tags)) + len(tags) > 200:
@@ -289,8 +297,8 @@ def _meta(value: Any) -> dict[str, Any]:
 
 
 def _source(value: Any) -> str:
-    if value not in SOURCES:
-        raise InvalidDefinition(f"source: {str(value)[:40]!r} is not one of {', '.join(SOURCES)}.")
+    if not isinstance(value, str) or value not in SOURCES:
+        raise InvalidDefinition(f"source: {names.shown(value)} is not one of {', '.join(SOURCES)}.")
     return str(value)
 
 

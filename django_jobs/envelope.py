@@ -115,7 +115,8 @@ def verify(body: str, signature: str) -> None:
     secret = known.get(key_id)
     if secret is None:
         raise BadSignature("signed with a key that is not known here" if digest else "not signed")
-    if not hmac.compare_digest(hmac.digest(secret, body.encode("utf-8", "replace"), "sha256").hex(), digest):
+    expected = hmac.digest(secret, body.encode("utf-8", "replace"), "sha256").hex()
+    if not hmac.compare_digest(expected.encode(), digest.encode("utf-8", "replace")):  # as bytes: texts must be ASCII
         raise BadSignature("the signature does not match")
 
 

@@ -8,6 +8,7 @@ import time
 import uuid
 
 from .exceptions import InvalidDefinition
+from .names import shown
 
 _lock = threading.Lock()
 _last = 0
@@ -33,5 +34,5 @@ def parse_id(value: object, field: str = "id") -> str:
     """`value` as the canonical text of a UUID. Raises `InvalidDefinition` for anything else."""
     try:
         return str(value if isinstance(value, uuid.UUID) else uuid.UUID(str(value)))
-    except ValueError:
-        raise InvalidDefinition(f"{field}: {str(value)[:80]!r} is not a UUID. Give a uuid.UUID or its text.") from None
+    except Exception:  # ValueError, and what a strange object's __str__ raises
+        raise InvalidDefinition(f"{field}: {shown(value)} is not a UUID. Give a uuid.UUID or its text.") from None

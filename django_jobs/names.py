@@ -12,12 +12,20 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WIDTHS = {"name": 200, "reference": 200, "group": 100, "tag": 50, "source": 20}
 
 
+def shown(value: object) -> str:
+    """`value` as an error message quotes it: short, whatever its own `__str__` does."""
+    try:
+        return repr(str(value)[:80])
+    except Exception:
+        return f"this {type(value).__name__}"
+
+
 def check_queue(value: object) -> str:
     """`value`, if it may name a queue."""
     if isinstance(value, str) and QUEUE.fullmatch(value):
         return value
     raise InvalidDefinition(
-        f"queue: {str(value)[:80]!r} is not a queue's name. Use lower-case letters, digits, '_', '.' and '-', "
+        f"queue: {shown(value)} is not a queue's name. Use lower-case letters, digits, '_', '.' and '-', "
         "at most 64, the first a letter or digit."
     )
 
@@ -27,7 +35,7 @@ def check_handler(value: object) -> str:
     if isinstance(value, str) and HANDLER.fullmatch(value):
         return value
     raise InvalidDefinition(
-        f"handler: {str(value)[:80]!r} is not a handler key. Use letters, digits, '_', '.', ':' and '-', at most 128."
+        f"handler: {shown(value)} is not a handler key. Use letters, digits, '_', '.', ':' and '-', at most 128."
     )
 
 

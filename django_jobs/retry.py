@@ -11,9 +11,11 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from .exceptions import InvalidDefinition
+from .names import shown
 
 BACKOFF_TABLE = (10, 30, 120, 600, 1800)
 LONGEST_DELAY = 365 * 24 * 3600.0
+_MOST = 1e12  # of any number in a backoff: beyond it, floats are at their end
 
 
 class OutcomeKind(StrEnum):
@@ -180,8 +182,8 @@ def backoff(strategy: str = "exponential", **fields: Any) -> dict[str, Any]:
 
         backoff("exponential", base=2, cap=60)
     """
-    if strategy not in _FIELDS:
-        raise InvalidDefinition(f"backoff: {strategy!r} is not a strategy. Use one of {', '.join(_FIELDS)}.")
+    if not isinstance(strategy, str) or strategy not in _FIELDS:
+        raise InvalidDefinition(f"backoff: {strategy!r:.80} is not a strategy. Use one of {', '.join(_FIELDS)}.")
     if unknown := set(fields) - _FIELDS[strategy]:
         allowed = ", ".join(sorted(_FIELDS[strategy]))
         raise InvalidDefinition(f"backoff: {strategy} has no {sorted(unknown)[0]!r}. It takes {allowed}.")
@@ -194,27 +196,20 @@ def backoff(strategy: str = "exponential", **fields: Any) -> dict[str, Any]:
         defaults = {"base": 5, "factor": 2, "cap": 300}
     spec = {"strategy": strategy, **defaults, **fields}
     for name in ("base", "factor", "cap", "jitter"):
-        if name in spec and (
-            isinstance(spec[name], bool)
-            or not isinstance(spec[name], int | float)
-            or not 0 <= spec[name] < float("inf")
-        ):
-            raise InvalidDefinition(f"backoff: {name} must be a number of at least 0, not {spec[name]!r}.")
+        if name in spec and not _is_amount(spec[name]):
+            raise InvalidDefinition(f"backoff: {name} must be a number of at least 0, not {shown(spec[name])}.")
     if spec.get("jitter", 0) > 1:
         raise InvalidDefinition("backoff: jitter is a share from 0 to 1, such as 0.15.")
     if strategy == "table":
         delays = spec["delays"]
-        if (
-            not isinstance(delays, list | tuple)
-            or not delays
-            or any(
-                isinstance(step, bool) or not isinstance(step, int | float) or not 0 <= step < float("inf")
-                for step in delays
-            )
-        ):
+        if not isinstance(delays, list | tuple) or not delays or not all(map(_is_amount, delays)):
             raise InvalidDefinition("backoff: delays must be a list of seconds, with at least one.")
         spec["delays"] = list(delays)
     return spec
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
 def parse_backoff(value: Any) -> dict[str, Any] | None:
@@ -235,7 +230,7 @@ def parse_backoff(value: Any) -> dict[str, Any] | None:
         case str():
             return backoff(value)
         case Mapping():
-            given = dict(value)
+            given = {str(name): item for name, item in value.items()}
             return backoff(given.pop("strategy", "exponential"), **given)
         case list() | tuple():
             return backoff("table", delays=list(value))

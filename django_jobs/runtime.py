@@ -20,26 +20,27 @@ from django.db import connections, reset_queries
 from . import envelope, registry, signals
 from .conf import conf
 from .context import Controls, JobContext, NoControls
-from .definition import UNSET, JobDefinition
+from .definition import UNSET, JobDefinition, seconds
 from .exceptions import (
     BadSignature,
     CorruptEnvelope,
+    InvalidDefinition,
     InvalidHandler,
     JobCancelled,
     JobTimeout,
     NonRetryableJobError,
-    PayloadNotSerializable,
     RecordedError,
     RetryableJobError,
     UnknownHandler,
 )
 from .handlers import JobHandler, JobResult
-from .retry import OutcomeKind, Target, Transition
+from .retry import LONGEST_DELAY, OutcomeKind, Target, Transition
 
 logger = logging.getLogger("django_jobs.runtime")
 
 IDLE_CONNECTION_SECONDS = 10.0
 _HEAD_CHARACTERS = 1000
+CLASS_PATH_CHARACTERS = 240  # a mark of the cut comes on top, and the column takes 255
 
 
 class Claim(NamedTuple):
@@ -116,7 +117,11 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
         outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(handler, ctx, error))
     finally:
         _tidy_connections()
-    return outcome._replace(seconds=time.monotonic() - started, keep_seconds=_keep_seconds(definition, handler))
+    return outcome._replace(
+        seconds=time.monotonic() - started,
+        keep_seconds=_keep_seconds(definition, handler),
+        retry_after=_delay_of(claim.id, outcome.retry_after),
+    )
 
 
 def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition, JobHandler, JobContext]:
@@ -183,7 +188,7 @@ def _outcome_of(value: Any, handler: JobHandler) -> Outcome:
         return Outcome(OutcomeKind.COMPLETED)
     if not isinstance(value, JobResult):
         return Outcome(OutcomeKind.COMPLETED, result=result_json(value))
-    error = ErrorRecord("", clip(value.error, conf.max_traceback_bytes))
+    error = ErrorRecord("", clip(_safe(str, value.error), conf.max_traceback_bytes))
     match value.kind:
         case "retry":
             return Outcome(OutcomeKind.RETRY, error=error, retry_after=value.after)
@@ -204,8 +209,8 @@ def result_json(value: Any) -> str:
     limit = conf.max_result_bytes
     try:
         text = envelope.to_json("result", value)
-    except PayloadNotSerializable as error:
-        text = json.dumps({"not_json": _safe(repr, value)[:_HEAD_CHARACTERS], "error": clip(str(error), 300)})
+    except Exception as error:  # PayloadNotSerializable, and what a strange object's own methods raise
+        text = json.dumps({"not_json": _safe(repr, value)[:_HEAD_CHARACTERS], "error": clip(_safe(str, error), 300)})
     if len(text) * 4 > limit and (size := len(text.encode())) > limit:
         text = json.dumps({"truncated": True, "bytes": size, "head": text[:_HEAD_CHARACTERS]})
     return text
@@ -225,6 +230,19 @@ def _keep_seconds(definition: JobDefinition, handler: JobHandler) -> int | None:
     return site
 
 
+def _delay_of(job_id: str, given: Any) -> float | None:
+    """A delay that a handler chose, in seconds; None, with a line in the log, where it is no delay."""
+    if given is None:
+        return None
+    if isinstance(given, int | float) and given == given:
+        return float(min(max(given, 0), LONGEST_DELAY))
+    try:
+        return min(seconds("retry_after", given), LONGEST_DELAY)
+    except InvalidDefinition as error:
+        logger.error("job %s: %s Its backoff applies.", job_id, error)
+        return None
+
+
 def _custom_delay(handler: JobHandler, ctx: JobContext, error: BaseException) -> float | None:
     try:
         return handler.backoff_delay(ctx, error)
@@ -242,7 +260,7 @@ def record_error(error: BaseException) -> ErrorRecord:
     path = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     limit = conf.max_traceback_bytes
     lines = _safe(lambda e: "".join(traceback.format_exception(e, limit=-50, chain=True)), error)
-    return ErrorRecord(clip(path, 255), clip(_safe(str, error), limit // 8), clip(lines, limit, keep_end=True))
+    return ErrorRecord(clip(path, CLASS_PATH_CHARACTERS), clip(_safe(str, error), limit // 8), clip(lines, limit, keep_end=True))
 
 
 def clip(text: str, limit: int, *, keep_end: bool = False) -> str:

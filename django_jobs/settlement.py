@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from . import envelope, registry
 from .conf import conf
-from .exceptions import EnvelopeError, InvalidHandler, UnknownHandler
-from .retry import COMPLETE, GIVE_BACK, Facts, OutcomeKind, Target, Transition, decide
+from .exceptions import EnvelopeError, InvalidDefinition, InvalidHandler, UnknownHandler
+from .retry import COMPLETE, GIVE_BACK, Facts, OutcomeKind, Target, Transition, decide, parse_backoff
 from .runtime import Claim, ErrorRecord, Outcome, clip
 
 HISTORY_TRACEBACK_BYTES = 4096
@@ -61,18 +61,27 @@ def _facts(claim: Claim) -> Facts:
         definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
     except EnvelopeError:
         return facts
-    facts = facts._replace(max_attempts=int(definition.max_attempts or 1), backoff=definition.backoff or None)  # type: ignore[arg-type]
+    facts = facts._replace(max_attempts=int(definition.max_attempts or 1), backoff=_usable(definition.backoff))
     try:
         return facts._replace(retry_on_crash=getattr(registry.get(claim.handler), "retry_on_crash", True))
     except (UnknownHandler, InvalidHandler):
         return facts
 
 
+def _usable(backoff: Any) -> Mapping[str, Any] | None:
+    """The backoff of an envelope, which nobody has checked where signatures are not verified."""
+    try:
+        return parse_backoff(backoff)
+    except InvalidDefinition:
+        return None
+
+
 def _missing_seconds(claim: Claim) -> float:
     """How long this job's handler has been missing, by the first entry of its history that says so."""
     for entry in history_entries(claim.history):
         if entry.get("outcome") == OutcomeKind.HANDLER_MISSING:
-            return claim.claimed_at - float(entry.get("at_epoch", claim.claimed_at))
+            since = entry.get("at_epoch")
+            return claim.claimed_at - since if isinstance(since, int | float) else 0.0
     return 0.0
 
 
@@ -105,7 +114,7 @@ def _with_entry(claim: Claim, outcome: Outcome, transition: Transition) -> str:
         }
     )
     if len(entries) > conf.max_history:
-        first_missing = [e for e in entries if e["outcome"] == OutcomeKind.HANDLER_MISSING][:1]
+        first_missing = [e for e in entries if e.get("outcome") == OutcomeKind.HANDLER_MISSING][:1]
         entries = entries[-max(conf.max_history - 1, 1) :]
         entries = [e for e in first_missing if e not in entries] + entries
     return json.dumps(entries, ensure_ascii=False, separators=(",", ":"))

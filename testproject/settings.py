@@ -5,6 +5,7 @@ database that `default` is, and `TESTPROJECT_NAME` its name. The tests use the s
 JOBS_TEST_MYSQL name, each under an alias of its own.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,6 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "loggers": {"django_jobs": {"handlers": ["console"], "level": os.environ.get("TESTPROJECT_LOG", "WARNING")}},
 }
+
+# Any setting, as JSON: the tests shorten leases and deadlines with it.
+globals().update(json.loads(os.environ.get("TESTPROJECT_SETTINGS", "{}")))

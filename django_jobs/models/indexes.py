@@ -1,4 +1,4 @@
-"""Indexes of the hot table that differ where a vendor has no partial indexes."""
+"""Indexes of the hot table that differ where a vendor has no partial indexes (MySQL, MariaDB)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,37 @@ from django.db.backends.ddl_references import Statement
 
 
 class PartialIndex(models.Index):
-    """A partial index; where the database has none (MySQL, MariaDB), a plain one on `plain_fields`.
+    """An index of the rows `where`; where the database has no partial indexes, a plain one on `plain_fields`.
 
     A partial index keeps the rows of other states out, so that a claim costs PostgreSQL and SQLite fewer index writes.
     """
 
-    def __init__(self, *, plain_fields: tuple[str, ...] | list[str], **options: Any) -> None:
+    unique = False
+
+    def __init__(self, *, where: models.Q, plain_fields: tuple[str, ...] | list[str] = (), **options: Any) -> None:
         super().__init__(**options)
-        self.plain_fields = list(plain_fields)
+        # Not `condition`: Django warns of conditions that a vendor ignores, and here none is.
+        self.where = where
+        self.plain_fields = list(plain_fields) or list(self.fields)
 
     def deconstruct(self) -> Any:
         path, args, kwargs = super().deconstruct()
-        return path, args, {**kwargs, "plain_fields": self.plain_fields}
+        return path, args, {**kwargs, "where": self.where, "plain_fields": self.plain_fields}
 
     def create_sql(
         self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, using: str = "", **kwargs: Any
     ) -> Statement:
         if schema_editor.connection.features.supports_partial_indexes:
-            return super().create_sql(model, schema_editor, using, **kwargs)
-        return models.Index(fields=self.plain_fields, name=self.name).create_sql(model, schema_editor, using, **kwargs)
+            index = models.Index(fields=self.fields, name=self.name, condition=self.where)
+        else:
+            index = models.Index(fields=self.plain_fields, name=self.name)
+        statement = index.create_sql(model, schema_editor, using, **kwargs)
+        if self.unique:
+            statement.template = statement.template.replace("CREATE INDEX", "CREATE UNIQUE INDEX", 1)
+        return statement
+
+
+class PartialUniqueIndex(PartialIndex):
+    """A unique index of the rows `where`. A plain unique index says the same where those are the rows that are not NULL."""
+
+    unique = True

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from .indexes import PartialIndex
+from .indexes import PartialIndex, PartialUniqueIndex
 from .stored import StoredJob
 
 
@@ -27,29 +27,34 @@ class Job(StoredJob):
     suspect = models.BooleanField(
         _("suspect"), default=False, help_text=_("A worker was lost with it: it is claimed alone.")
     )
-    unique_key = models.CharField(_("unique key"), max_length=64, null=True, blank=True, unique=True)
+    unique_key = models.CharField(_("unique key"), max_length=64, null=True, blank=True)  # noqa: DJ001 - NULL is "no key"
 
     class Meta:
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
+        permissions = [("cancel_job", _("Can cancel jobs"))]
         indexes = [
             PartialIndex(
                 name="django_jobs_claim",
                 fields=["queue", "suspect", "rank", "available_at", "id"],
-                condition=Q(state="pending"),
+                where=Q(state="pending"),
                 plain_fields=["queue", "state", "suspect", "rank", "available_at", "id"],
             ),
             PartialIndex(
                 name="django_jobs_due",
                 fields=["available_at"],
-                condition=Q(state="scheduled"),
+                where=Q(state="scheduled"),
                 plain_fields=["state", "available_at"],
             ),
             PartialIndex(
                 name="django_jobs_holder",
                 fields=["worker_id"],
-                condition=Q(worker_id__isnull=False),
-                plain_fields=["worker_id"],
+                where=Q(worker_id__isnull=False),
+            ),
+            PartialUniqueIndex(
+                name="django_jobs_unique_key",
+                fields=["unique_key"],
+                where=Q(unique_key__isnull=False),
             ),
         ]
 

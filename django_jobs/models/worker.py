@@ -28,7 +28,7 @@ class Worker(models.Model):
     settled = models.BigIntegerField(_("jobs settled"), default=0)
     started_at = models.DateTimeField(_("started at"))
     renewed_at = models.DateTimeField(_("lease renewed at"))
-    lease_expires_at = models.DateTimeField(_("lease ends at"), db_index=True)
+    lease_expires_at = models.DateTimeField(_("lease ends at"))
 
     class Meta:
         verbose_name = _("worker")

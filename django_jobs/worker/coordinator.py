@@ -248,6 +248,8 @@ class Coordinator:
                     self._promote_at = min(self._promote_at, now + transition.delay)
                     self._next_due = min(self._next_due or math.inf, now + transition.delay)
                     self._look_at = min(self._look_at, now + transition.delay)
+                    if transition.suspect:
+                        self._suspects_at = min(self._suspects_at, now + transition.delay)
             if wants_hooks(s.claim.handler, transition):
                 self.executor.run_hooks(s)
         if events:
@@ -350,13 +352,11 @@ class Coordinator:
             return
         asked = room
         suspects = now >= self._suspects_at and not any(claim.suspect for claim in self.executor.claims())
-        if suspects:
-            self._suspects_at = now + conf.poll_interval
         for queue in self.queues:
             claims = self.backend.claim(queue, self.worker_id, room)
             if suspects and (lone := self.backend.claim(queue, self.worker_id, 1, suspect=True)):
                 claims = [*lone, *claims]
-                suspects = False
+                suspects = False  # one at a time: if this worker is lost again, it is known with what
             if claims:
                 self._claimed += len(claims)
                 self.executor.submit(claims)
@@ -365,11 +365,13 @@ class Coordinator:
             if room <= 0:
                 break
         self._cycles += 1
-        self._empty = room > 0
-        if room == asked and (self.limits.cycles is not None):
-            self.console.empty(self.queues)
-        if self._empty:
+        self._empty = room > 0 and suspects
+        if room > 0:
             self._look_at = time.monotonic() + self.poll_interval
+            if suspects:
+                self._suspects_at = self._look_at
+        if room == asked and self.limits.cycles is not None:
+            self.console.empty(self.queues)
 
     def _wants_jobs(self) -> bool:
         return self._drain_until is None and self._room() > 0

@@ -50,9 +50,7 @@ def roots() -> dict[str, Path]:
 
 def real_files(limit: int | None = None) -> list[SourceFile]:
     """The `.py` files of the standard library and of Django, without their tests; `limit` of them, evenly spread."""
-    found = [
-        SourceFile(source, root, path) for source, root in roots().items() for path in sorted(_python_files(root))
-    ]
+    found = [SourceFile(source, root, path) for source, root in roots().items() for path in sorted(_python_files(root))]
     if limit is None or limit >= len(found):
         return found
     return [found[index * len(found) // limit] for index in range(limit)]

@@ -13,8 +13,8 @@ from .counting import count
 class CountFile(JobHandler):
     """Counts the file `payload["path"]` below the folder `payload["root"]`.
 
-    A file with a syntax error fails at once, as the same text will not parse a second time. Anything else, such as a file
-    that is missing or half written, is tried three times.
+    A file with a syntax error fails at once, as the same text will not parse a second time. Anything else, such
+    as a file that is missing or half written, is tried three times.
     """
 
     queue = "census"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -193,3 +196,15 @@ def append(path: str, line: str) -> None:
         os.write(fd, f"{line}\n".encode())
     finally:
         os.close(fd)
+
+
+@register("trial.grandchild")
+class Grandchild(JobHandler):
+    """Starts a program, and waits for ever in spite of everything."""
+
+    def handle(self, ctx: JobContext) -> None:
+        program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        append(ctx.payload["path"], str(program.pid))
+        while True:
+            with contextlib.suppress(BaseException):
+                program.wait()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import select
 import time
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 from django.db.models import F
 
 from django_jobs.backends import Backend
@@ -101,9 +103,19 @@ class TestDatabase(BackendContract):
         row.refresh_from_db()
         assert (row.state, row.running) == ("stopped", 0)
 
-    def test_the_verbs_of_an_enqueue_cost_one_query(self, backend, django_assert_max_num_queries):
-        from django.db import connections
+    def test_a_worker_is_told_of_new_work(self, backend):
+        wakeup = backend.wakeup([QUEUE])
+        try:
+            backend.enqueue(definition())
+            end = time.monotonic() + 10
+            while not wakeup.ready():
+                assert time.monotonic() < end, "no wake-up came"
+                watched = wakeup.fileno()
+                select.select([] if watched is None else [watched], [], [], wakeup.interval)
+        finally:
+            wakeup.close()
 
+    def test_an_enqueue_costs_one_query(self, backend, django_assert_max_num_queries):
         with django_assert_max_num_queries(2, connection=connections[backend.database]):
             backend.enqueue(definition())  # PostgreSQL notifies in a statement of its own
 

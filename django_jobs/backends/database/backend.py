@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import time
@@ -20,7 +21,7 @@ from ...definition import JobDefinition
 from ...exceptions import JobConflict, JobNotFound, StoreUnavailable
 from ...models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
 from ...models.failed_job import FailureReason
-from ...runtime import Claim
+from ...runtime import Claim, clip, result_json
 from ...settlement import Settlement
 from ..archive import record_of, shared_values
 from ..base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Supports, Wakeup, WorkerInfo
@@ -42,6 +43,7 @@ VENDORS: dict[str, type[Statements]] = {
 }
 TRIES = 6
 ROWS_PER_STATEMENT = 500
+EVENT_MESSAGE_BYTES = 10_000
 _OWN = {"DATABASE", "LISTEN"}
 
 
@@ -98,7 +100,10 @@ class DatabaseBackend(Backend):
             for start in range(0, len(fresh), ROWS_PER_STATEMENT):
                 self.sql.enqueue(fresh[start : start + ROWS_PER_STATEMENT])
             known = self._known({str(d.id) for d in given})
-            for d in {str(d.id): d for d in given if str(d.id) not in known}.values():
+            for d in given:
+                if str(d.id) in known:
+                    continue
+                known.add(str(d.id))
                 try:
                     with transaction.atomic(using=self.database):
                         self.sql.enqueue([d])
@@ -135,11 +140,23 @@ class DatabaseBackend(Backend):
         return self._retrying(lambda: self.sql.claim(queue, worker_id, limit, suspect)) if limit > 0 else []
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        settled: set[tuple[str, int]] = set()
-        for start in range(0, len(settlements), ROWS_PER_STATEMENT):
-            some = settlements[start : start + ROWS_PER_STATEMENT]
-            settled |= self._retrying(lambda some=some: self.sql.settle(some))  # type: ignore[misc]
-        return [(s.claim.id, s.claim.claim_no) in settled for s in settlements]
+        # A statement sees a job once: what else a batch says of the same job waits for the next statement.
+        answers = [False] * len(settlements)
+        rest = list(enumerate(settlements))
+        while rest:
+            batch: dict[str, tuple[int, Settlement]] = {}
+            later: list[tuple[int, Settlement]] = []
+            for index, s in rest:
+                if s.claim.id in batch or len(batch) == ROWS_PER_STATEMENT:
+                    later.append((index, s))
+                else:
+                    batch[s.claim.id] = (index, s)
+            some = [s for _, s in batch.values()]
+            settled = self._retrying(lambda some=some: self.sql.settle(some))  # type: ignore[misc]
+            for index, s in batch.values():
+                answers[index] = (s.claim.id, s.claim.claim_no) in settled
+            rest = later
+        return answers
 
     def promote_due(self, limit: int = 1000) -> Promotion:
         return self._retrying(lambda: self.sql.promote_due(limit))
@@ -155,7 +172,14 @@ class DatabaseBackend(Backend):
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         now = RawSQL(self._raw_now(), [])
         JobEvent.objects.using(self.database).bulk_create(
-            JobEvent(job_id=job_id, queue=queue, type=kind[:32], message=message[:10_000], data=dict(data), at=now)
+            JobEvent(
+                job_id=job_id,
+                queue=queue,
+                type=kind[:32],
+                message=clip(message, EVENT_MESSAGE_BYTES),
+                data=_storable(data),
+                at=now,
+            )
             for job_id, queue, kind, message, data in events
         )
 
@@ -311,3 +335,8 @@ class DatabaseBackend(Backend):
                 logger.info("a lock was in the way (try %d): %s", attempt, error)
                 time.sleep(random.uniform(0.0, 0.02 * 2**attempt))
         return act()
+
+
+def _storable(data: Mapping[str, Any]) -> Any:
+    """`data` as every database's JSON column takes it: bounded, and without the NUL that PostgreSQL refuses."""
+    return json.loads(result_json(dict(data)).replace("\\u0000", "\\ufffd"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -57,7 +57,7 @@ class PostgreSQLStatements(Statements):
                 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
                             %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::float8[])
                      AS t({fields}, due_at, delay)""",
-                [list(column) for column in zip(*rows, strict=True)],
+                [array(column) for column in zip(*rows, strict=True)],
             )
 
     def claim(self, queue: str, worker_id: str, limit: int, suspect: bool) -> list[Claim]:
@@ -83,11 +83,19 @@ class PostgreSQLStatements(Statements):
     def settle(self, settlements: Sequence[Settlement]) -> set[tuple[str, int]]:
         plain = [s for s in settlements if s.transition.target is Target.COMPLETED]
         others = [s for s in settlements if s.transition.target is not Target.COMPLETED]
-        settled = self.complete(plain) if plain else set()
-        return settled | super().settle(others) if others else settled
+        if not others:
+            return self.complete(plain)
+        if not plain:
+            return super().settle(others)
+        # All or none, as a deadlock is tried again: a second try would find lost what the first one had settled.
+        with self.transaction() as cursor:
+            ids = [s.claim.id for s in settlements]
+            cursor.execute(f"SELECT 1 FROM {self.job} WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE", [ids])
+            return self.complete(plain) | super().settle(others)
 
     def complete(self, settlements: Sequence[Settlement]) -> set[tuple[str, int]]:
         """Move completed jobs in one statement; a cancel that was asked for makes them cancelled."""
+        settlements = sorted(settlements, key=lambda s: s.claim.id)  # locked in the order of their keys
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"""
@@ -108,12 +116,12 @@ class PostgreSQLStatements(Statements):
                 )
                 SELECT id::text, claim_no FROM gone""",
                 [
-                    [s.claim.id for s in settlements],
-                    [s.claim.worker_id for s in settlements],
-                    [s.claim.claim_no for s in settlements],
-                    [s.result for s in settlements],
-                    [s.seconds for s in settlements],
-                    [None if s.keep_seconds is None else float(s.keep_seconds) for s in settlements],
+                    array(s.claim.id for s in settlements),
+                    array(s.claim.worker_id for s in settlements),
+                    array(s.claim.claim_no for s in settlements),
+                    array(s.result for s in settlements),
+                    array(s.seconds for s in settlements),
+                    array(s.keep_seconds for s in settlements),
                 ],
             )
             return set(cursor.fetchall())
@@ -156,6 +164,19 @@ class PostgreSQLStatements(Statements):
         if self.options.get("LISTEN", True) is False:
             return Wakeup()
         return ListenWakeup(self.connection, queues)
+
+
+def array(values: Iterable[Any]) -> str:
+    """PostgreSQL's text form of an array. The driver's own takes a third of the coordinator's time for a batch."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f'"{value.isoformat()}"' if isinstance(value, datetime) else repr(value)
 
 
 def channel(queue: str) -> str:

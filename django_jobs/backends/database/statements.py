@@ -64,7 +64,7 @@ class Statements(ABC):
 
     def moment(self, when: datetime) -> Any:
         """A moment as a parameter."""
-        return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+        return when.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
     @abstractmethod
     def later(self, seconds: str) -> str:

@@ -1,0 +1,131 @@
+"""How values look in the admin: what comes from a job is escaped, bounded, and redacted where it has names."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from django.utils import formats, timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from ..models import JobEvent
+
+EMPTY = "-"
+REDACTED = "********"
+MOST_CHARACTERS = 70_000
+_SECRET = re.compile(
+    r"passw|passphrase|secret|token|credential|authorization|cookie|(api|private|access|signing)[_-]?key", re.IGNORECASE
+)
+
+
+def redacted(value: Any) -> Any:
+    """`value` with what stands under a telling name hidden: passwords, tokens, keys."""
+    if isinstance(value, dict):
+        return {k: REDACTED if v is not None and _SECRET.search(str(k)) else redacted(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [redacted(item) for item in value]
+    return value
+
+
+def pre(text: str) -> str:
+    """`text` as it is, line by line."""
+    if not text:
+        return EMPTY
+    if len(text) > MOST_CHARACTERS:
+        text = text[:MOST_CHARACTERS] + " …"
+    return format_html('<pre class="jobs-text">{}</pre>', text)
+
+
+def pretty(value: Any) -> str:
+    """A JSON value, indented and redacted."""
+    return pre(json.dumps(redacted(value), ensure_ascii=False, indent=2))
+
+
+def short_id(value: uuid.UUID) -> SafeString:
+    """An id in a list: its start, which is its time, and its end; the whole of it as the title."""
+    text = str(value)
+    return format_html('<span class="jobs-id" title="{}">{}…{}</span>', text, text[:8], text[-6:])
+
+
+def last_name(dotted: str) -> str:
+    """`ValueError` of `builtins.ValueError`."""
+    return dotted.rpartition(".")[2] or EMPTY
+
+
+def badge(state: str, label: Any) -> SafeString:
+    """A state, in the colour of its kind."""
+    return format_html('<span class="jobs-state jobs-state-{}">{}</span>', state, label)
+
+
+def hidden() -> str:
+    """In the place of what the user may not see."""
+    return _("hidden: the permission to see payloads and results is needed")
+
+
+def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A table of cells that are escaped unless they are safe; a dash where there are no rows."""
+    cells = [format_html_join("", "<td>{}</td>", ((cell,) for cell in row)) for row in rows]
+    if not cells:
+        return EMPTY
+    return format_html(
+        '<div class="jobs-scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
+        format_html_join("", '<th scope="col">{}</th>', ((title,) for title in head)),
+        format_html_join("", "<tr>{}</tr>", ((row,) for row in cells)),
+    )
+
+
+def moment(value: datetime | str | None) -> str:
+    """A moment in the user's time zone, to the second; texts are taken as ISO 8601, or left as they are."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = parse_datetime(value) or value
+    if not isinstance(value, datetime):
+        return str(value or EMPTY)
+    local = timezone.localtime(value) if timezone.is_aware(value) else value
+    return f"{local:%Y-%m-%d %H:%M:%S}"
+
+
+def span(seconds: Any) -> str:
+    """A run time."""
+    if not isinstance(seconds, int | float):
+        return EMPTY
+    return _("%(n)s s") % {"n": formats.number_format(round(seconds, 3), use_l10n=True)}
+
+
+def attempts(entries: Iterable[Any]) -> str:
+    """What became of earlier attempts, as a table."""
+    head = [_("attempt"), _("outcome"), _("started at"), _("run time"), _("error"), _("then"), _("worker")]
+    return table(head, (_attempt(entry) for entry in entries if isinstance(entry, dict)))
+
+
+def _attempt(entry: dict[str, Any]) -> list[Any]:
+    error = " ".join(str(part) for part in (entry.get("error"), entry.get("message")) if part) or EMPTY
+    if trace := entry.get("traceback"):
+        error = format_html("<details><summary>{}</summary>{}</details>", error, pre(str(trace)))
+    return [
+        entry.get("attempt", EMPTY),
+        entry.get("outcome", EMPTY),
+        moment(entry.get("started_at")),
+        span(entry.get("seconds")),
+        error,
+        entry.get("then") or EMPTY,
+        str(entry.get("worker") or EMPTY)[:8],
+    ]
+
+
+def timeline(events: Iterable[JobEvent]) -> str:
+    """The events of a job, as a table."""
+    rows = ((moment(event.at), event.type, event.message or EMPTY, _data(event.data)) for event in events)
+    return table([_("at"), _("event"), _("message"), _("data")], rows)
+
+
+def _data(data: Any) -> str:
+    return pretty(data) if data else EMPTY

@@ -1,0 +1,74 @@
+"""Filters whose choices cost no walk over the table: they come from the settings and the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from .. import registry
+from ..conf import conf
+from ..models import Job, JobState, Queue
+
+MOST_QUEUES = 200
+
+
+class _ExactFilter(admin.SimpleListFilter):
+    """Rows with exactly this value in the column of the parameter's name."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        chosen = request.GET.get(str(self.parameter_name))
+        return [(value, value) for value in sorted({*self.known(model_admin), *([chosen] if chosen else [])})]
+
+    def known(self, model_admin: Any) -> Iterable[str]:
+        """The values to choose from. One that is in the address is a choice as well."""
+        raise NotImplementedError
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+
+class QueueFilter(_ExactFilter):
+    """By queue."""
+
+    title = _("queue")
+    parameter_name = "queue"
+
+    def known(self, model_admin: Any) -> Iterable[str]:
+        touched = Queue.objects.using(model_admin.database).values_list("name", flat=True)[:MOST_QUEUES]
+        return [*conf.queue_names(), *touched]
+
+
+class HandlerFilter(_ExactFilter):
+    """By handler key."""
+
+    title = _("handler")
+    parameter_name = "handler"
+
+    def known(self, model_admin: Any) -> Iterable[str]:
+        return registry.keys()
+
+
+class LiveStateFilter(admin.SimpleListFilter):
+    """By the state as people know it: a retry that waits is apart from what is due for the first time."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        return [*JobState.choices, ("retry_wait", _("waits for a retry"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        match self.value():
+            case None:
+                return queryset
+            case "retry_wait":
+                return queryset.filter(state=JobState.SCHEDULED, attempt__gt=0)
+            case JobState.SCHEDULED:
+                return queryset.filter(state=JobState.SCHEDULED, attempt=0)
+            case state:
+                return queryset.filter(state=state)

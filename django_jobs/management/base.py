@@ -1,0 +1,191 @@
+"""What the commands have in common: their flags, their exit codes, and how they print.
+
+Exit codes: 0 is ok, 1 an operational failure or a named thing that is not there, 2 a usage error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from ..backends import Backend, get_backend
+from ..exceptions import InvalidDefinition, JobsError
+from ..names import check_queue
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+USAGE = 2
+STATE_ALIASES = {
+    "success": "completed",
+    "done": "completed",
+    "failure": "failed",
+    "canceled": "cancelled",
+    "request_cancelled": "cancel_requested",
+    "request_canceled": "cancel_requested",
+    "processing": "running",
+    "in_progress": "running",
+    "queued": "pending",
+    "new": "pending",
+}
+
+
+class JobsCommand(BaseCommand):
+    """The base of the commands. A subclass writes `run()`; what it raises for a reason is one line on stderr."""
+
+    about: StrOrPromise = ""
+    parser: CommandParser
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        self.help = str(self.about)
+        self.parser = super().create_parser(prog_name, subcommand, **kwargs)
+        return self.parser
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self.run(**options)
+        except (JobsError, ImproperlyConfigured) as error:
+            raise CommandError(str(error)) from error
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(_("The database could not do that: %(error)s") % {"error": error}) from error
+
+    def run(self, **options: Any) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+    # -- flags ------------------------------------------------------------------------------------------------
+
+    def add_backend(self, parser: ArgumentParser) -> None:
+        """`--backend`."""
+        parser.add_argument(
+            "--backend",
+            metavar="B",
+            help=_("A backend, by its name in JOBS_BACKENDS. Default: JOBS_DEFAULT_BACKEND."),
+        )
+
+    def add_queues(self, parser: ArgumentParser) -> None:
+        """`--queue`, which may be repeated or hold names with commas between."""
+        parser.add_argument(
+            *("--queue", "--queues"),
+            dest="queues",
+            action="extend",
+            type=queue_names,
+            metavar="Q",
+            help=_("Only this queue. May be repeated, or be several names with commas between."),
+        )
+
+    def add_json(self, parser: ArgumentParser) -> None:
+        """`--json`."""
+        parser.add_argument("--json", action="store_true", help=_("Print JSON."))
+
+    def backend(self, options: dict[str, Any]) -> Backend:
+        """The backend that was asked for."""
+        return get_backend(options["backend"])
+
+    # -- ends -------------------------------------------------------------------------------------------------
+
+    def usage_error(self, message: str) -> NoReturn:
+        """End with 2, as argparse does."""
+        if self.parser.called_from_command_line:
+            self.parser.error(message)
+        raise CommandError(message, returncode=USAGE)
+
+    def complain(self, message: str) -> None:
+        """Say on stderr what went wrong with a part of the work."""
+        self.stderr.write(self.style.ERROR(message))
+
+    # -- printing ---------------------------------------------------------------------------------------------
+
+    def print_json(self, value: Any) -> None:
+        """Print one JSON document."""
+        self.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+# -- types of arguments ---------------------------------------------------------------------------------------
+
+
+def queue_names(text: str) -> list[str]:
+    """Queue names with commas between."""
+    try:
+        return [check_queue(name.strip()) for name in text.split(",")]
+    except InvalidDefinition as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def words(text: str) -> list[str]:
+    """Words with commas between, in lower case, hyphens as underscores."""
+    return [word.strip().lower().replace("-", "_") for word in text.split(",") if word.strip()]
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ArgumentTypeError(_("%(text)r is not a whole number of at least 1") % {"text": text[:80]})
+    return number
+
+
+def seconds_above_zero(text: str) -> float:
+    """Seconds, more than 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 86_400:
+        raise ArgumentTypeError(_("%(text)r is not a number of seconds from above 0 to a day") % {"text": text[:80]})
+    return number
+
+
+def one_of(word: str, allowed: Collection[str]) -> str:
+    """`word` or what it is an alias of, if that is allowed. Raises `ValueError` that lists what is."""
+    meant = STATE_ALIASES.get(word, word) if word not in allowed else word
+    if meant not in allowed:
+        raise ValueError(
+            _("%(word)r is not a status. Use one of: %(allowed)s.") % {"word": word[:80], "allowed": ", ".join(allowed)}
+        )
+    return meant
+
+
+# -- texts ----------------------------------------------------------------------------------------------------
+
+
+def age(seconds: float | None) -> str:
+    """A time span in words, its two largest units: `2 hours, 5 minutes`."""
+    if seconds is None:
+        return "-"
+    left = int(max(seconds, 0))
+    days, left = divmod(left, 86_400)
+    hours, left = divmod(left, 3600)
+    minutes, left = divmod(left, 60)
+    parts = [
+        (days, ngettext("%(n)d day", "%(n)d days", days)),
+        (hours, ngettext("%(n)d hour", "%(n)d hours", hours)),
+        (minutes, ngettext("%(n)d minute", "%(n)d minutes", minutes)),
+        (left, ngettext("%(n)d second", "%(n)d seconds", left)),
+    ]
+    first = next((index for index, (number, _word) in enumerate(parts) if number), 3)
+    return ", ".join(word % {"n": n} for n, word in parts[first : first + 2] if n or first == 3)
+
+
+def aligned(rows: Iterable[Iterable[str]]) -> list[str]:
+    """Lines of a table: the first column flush left, the others flush right."""
+    table = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        first, *rest = zip(cells, widths, strict=True)
+        return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]).rstrip()
+
+    return [line(row) for row in table]

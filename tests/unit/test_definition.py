@@ -1,0 +1,332 @@
+import dataclasses
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_jobs import Jobs, Priority
+from django_jobs.definition import OPTION_NAMES, UNSET, JobBuilder, JobDefinition, definition_of, seconds
+from django_jobs.exceptions import InvalidDefinition, InvalidPriority
+
+BLANK = JobDefinition(handler="unit.job")
+MOMENT = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+SOME_ID = "01900000-0000-7000-8000-0000000000aa"
+EXPONENTIAL = {"strategy": "exponential", "base": 5.0, "factor": 2, "cap": 3600}
+
+
+class Hostile:
+    def __str__(self):
+        raise RuntimeError("no text of me")
+
+
+GOOD = [
+    ("id", SOME_ID, "id", SOME_ID),
+    ("id", uuid.UUID(SOME_ID), "id", SOME_ID),
+    ("id", SOME_ID.upper(), "id", SOME_ID),
+    ("uuid", SOME_ID.replace("-", ""), "id", SOME_ID),
+    ("queue", "mail.low-1_x", "queue", "mail.low-1_x"),
+    ("queue", "", "queue", "default"),
+    ("queue", None, "queue", "default"),
+    ("queue", "q" * 64, "queue", "q" * 64),
+    ("backend", "redis", "backend", "redis"),
+    ("priority", -100, "priority", -100),
+    ("priority", 100, "priority", 100),
+    ("priority", Priority.HIGH, "priority", 50),
+    ("delay", 0, "delay", 0.0),
+    ("delay", "10m", "delay", 600.0),
+    ("available_at", MOMENT, "available_at", MOMENT),
+    ("available_at", None, "available_at", None),
+    ("available_at", MOMENT.astimezone(timezone(timedelta(hours=5))), "available_at", MOMENT),
+    ("expires", MOMENT, "expires_at", MOMENT),
+    ("expires_at", MOMENT, "expires_at", MOMENT),
+    ("expires_at", None, "expires_at", None),
+    ("ttl", 0, "ttl", 0),
+    ("ttl", None, "ttl", None),
+    ("ttl", "2 days", "ttl", 172_800),
+    ("max_attempts", 1, "max_attempts", 1),
+    ("max_attempts", 10_000, "max_attempts", 10_000),
+    ("max_retries", 0, "max_attempts", 1),
+    ("max_retries", 2, "max_attempts", 3),
+    ("timeout", 0.5, "timeout", 0.5),
+    ("timeout", None, "timeout", None),
+    ("timeout", timedelta(minutes=2), "timeout", 120.0),
+    ("backoff", 3, "backoff", {"strategy": "fixed", "base": 3}),
+    ("backoff", None, "backoff", None),
+    ("retry_delay", 5, "backoff", EXPONENTIAL),
+    ("name", "Grüße 🎉", "name", "Grüße 🎉"),
+    ("name", "n" * 200, "name", "n" * 200),
+    ("reference", "r" * 200, "reference", "r" * 200),
+    ("group", "g" * 100, "group", "g" * 100),
+    ("tags", "one", "tags", ("one",)),
+    ("tags", ["a", "b", "a"], "tags", ("a", "b")),
+    ("tags", (), "tags", ()),
+    ("meta", {"a": 1}, "meta", {"a": 1}),
+    ("source", "cli", "source", "cli"),
+]
+
+BAD = [
+    ("id", "not-a-uuid", "id"),
+    ("id", None, "id"),
+    ("id", 5, "id"),
+    ("id", Hostile(), "id"),
+    ("uuid", "", "uuid"),
+    ("queue", "Mail", "queue"),
+    ("queue", "q" * 65, "queue"),
+    ("queue", "a b", "queue"),
+    ("queue", "jobs'; DROP TABLE x --", "queue"),
+    ("queue", ["a"], "queue"),
+    ("queue", Hostile(), "queue"),
+    ("queue", 10**5000, "queue"),
+    ("backend", "", "backend"),
+    ("backend", 5, "backend"),
+    ("priority", 101, "priority"),
+    ("priority", -101, "priority"),
+    ("priority", 1.0, "priority"),
+    ("priority", "5", "priority"),
+    ("priority", True, "priority"),
+    ("priority", None, "priority"),
+    ("priority", 10**5000, "priority"),
+    ("delay", -1, "delay"),
+    ("delay", "soon", "delay"),
+    ("delay", True, "delay"),
+    ("delay", None, "delay"),
+    ("delay", float("nan"), "delay"),
+    ("delay", float("inf"), "delay"),
+    ("delay", 10**400, "delay"),
+    ("delay", -(10**5000), "delay"),
+    ("delay", timedelta(seconds=-1), "delay"),
+    ("delay", "101 years", "delay"),
+    ("delay", Hostile(), "delay"),
+    ("available_at", "2030-01-01", "available_at"),
+    ("available_at", datetime(2030, 1, 1), "available_at"),  # noqa: DTZ001 - naive is the point
+    ("available_at", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))), "available_at"),
+    ("expires", datetime(2030, 1, 1), "expires"),  # noqa: DTZ001
+    ("expires", None, "expires"),
+    ("expires", -5, "expires"),
+    ("expires_at", 60, "expires_at"),
+    ("ttl", -1, "ttl"),
+    ("ttl", "week", "ttl"),
+    ("max_attempts", 0, "max_attempts"),
+    ("max_attempts", 10_001, "max_attempts"),
+    ("max_attempts", 2.0, "max_attempts"),
+    ("max_attempts", None, "max_attempts"),
+    ("max_retries", -1, "max_retries"),
+    ("max_retries", 10_000, "max_retries"),
+    ("timeout", 0, "timeout"),
+    ("timeout", -1, "timeout"),
+    ("timeout", "0s", "timeout"),
+    ("backoff", True, "backoff"),
+    ("backoff", len, "backoff"),
+    ("retry_delay", -1, "retry_delay"),
+    ("retry_delay", None, "retry_delay"),
+    ("name", "n" * 201, "name"),
+    ("name", None, "name"),
+    ("name", "line\nbreak", "name"),
+    ("name", "\x1b[31mred", "name"),
+    ("name", "\ud800", "name"),
+    ("reference", "r" * 201, "reference"),
+    ("reference", 42, "reference"),
+    ("group", "g" * 101, "group"),
+    ("group", "\u2028", "group"),
+    ("tags", ["two words"], "tag"),
+    ("tags", [""], "tag"),
+    ("tags", [5], "tag"),
+    ("tags", ["t" * 51], "tag"),
+    ("tags", [f"{n:040d}" for n in range(6)], "tags"),
+    ("tags", 5, "tags"),
+    ("tags", None, "tags"),
+    ("meta", [1], "meta"),
+    ("meta", None, "meta"),
+    ("source", "elsewhere", "source"),
+    ("source", ["app"], "source"),
+    ("source", None, "source"),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "field", "expected"), GOOD)
+def test_a_good_option_gets_its_clean_value(option, value, field, expected):
+    assert getattr(BLANK.with_(**{option: value}), field) == expected
+
+
+@pytest.mark.parametrize(("option", "value", "named"), BAD, ids=lambda part: part if isinstance(part, str) else type(part).__name__)
+def test_a_bad_option_is_refused_with_its_name(option, value, named):
+    with pytest.raises(InvalidDefinition, match=f"^{named}: ") as caught:
+        BLANK.with_(**{option: value})
+    assert len(str(caught.value)) < 400
+    assert isinstance(caught.value, ValueError)
+
+
+def test_every_option_is_tested_good_and_bad():
+    assert {case[0] for case in GOOD} == {case[0] for case in BAD} == OPTION_NAMES
+
+
+def test_a_bad_priority_has_an_error_of_its_own():
+    with pytest.raises(InvalidPriority):
+        BLANK.with_(priority=1000)
+
+
+def test_an_unknown_option_raises_type_error_and_names_the_known_ones():
+    with pytest.raises(TypeError, match=r"'piority' is not an option of a job.*max_attempts.*priority"):
+        BLANK.with_(piority=5)
+    with pytest.raises(TypeError):
+        BLANK.with_(payload=5)
+    with pytest.raises(TypeError):
+        BLANK.with_(fresh_id=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10", 10),
+        ("10m", 600),
+        ("10 min", 600),
+        ("+1 hour", 3600),
+        ("+1 hours", 3600),
+        ("  + 2 Days ", 172_800),
+        ("1.5h", 5400),
+        ("90s", 90),
+        ("30 secs", 30),
+        ("1 week", 604_800),
+        ("0", 0),
+        (timedelta(days=1, microseconds=500_000), 86_400.5),
+        (100 * 365 * 86400, 100 * 365 * 86400),
+        (1.25, 1.25),
+    ],
+)
+def test_durations_are_read_in_every_form(text, expected):
+    assert seconds("delay", text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "m", "1 year", "10 m 5 s", "-5", "1e3", "٣", "10ms", "1..5h", "ss", "5 s s"])
+def test_a_text_that_is_no_duration_is_refused(text):
+    with pytest.raises(InvalidDefinition, match="^delay: "):
+        seconds("delay", text)
+
+
+@given(st.floats(0, 100 * 365 * 86400) | st.integers(0, 100 * 365 * 86400))
+def test_numbers_are_seconds(number):
+    assert seconds("delay", number) == float(number)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_duration_or_refused(text):
+    try:
+        assert 0 <= seconds("delay", text) <= 100 * 365 * 86400
+    except InvalidDefinition as error:
+        assert str(error).startswith("delay: ")
+
+
+def test_a_naive_datetime_is_local_time_where_the_site_has_no_zones(settings):
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Asia/Kolkata"
+    naive = datetime(2030, 1, 1, 12, 0)  # noqa: DTZ001 - naive is the point
+    assert BLANK.with_(available_at=naive).available_at == datetime(2030, 1, 1, 6, 30, tzinfo=UTC)
+
+
+def test_an_expiry_given_as_a_duration_counts_from_now():
+    before = datetime.now(UTC)
+    expires_at = BLANK.with_(expires="1 hour").expires_at
+    assert before + timedelta(hours=1) <= expires_at <= datetime.now(UTC) + timedelta(hours=1)
+
+
+def test_a_definition_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        BLANK.queue = "other"
+    changed = BLANK.with_(queue="other", priority=5)
+    assert (changed.queue, changed.priority) == ("other", 5)
+    assert BLANK.queue is UNSET
+    assert BLANK.priority is UNSET
+
+
+def test_defaults_fill_gaps_only():
+    given = BLANK.with_(timeout=None, max_attempts=2)
+    filled = given.with_defaults({"timeout": 5, "max_attempts": 9, "priority": 3, "name": "never"})
+    assert (filled.timeout, filled.max_attempts, filled.priority, filled.name) == (None, 2, 3, "")
+    assert filled.queue is UNSET
+    assert given.with_defaults({}) is given
+
+
+def test_unset_is_false_and_says_so():
+    assert not UNSET
+    assert repr(UNSET) == "UNSET"
+
+
+def test_a_builder_sets_every_option_and_leaves_its_origin_alone():
+    first = Jobs.define("trial.noop", {"a": 1})
+    steps = [
+        first,
+        first.id(SOME_ID),
+        first.queue("mail"),
+        first.using("other"),
+        first.named("n"),
+        first.reference("r"),
+        first.group("g"),
+        first.tag("a", "b"),
+        first.meta(k=1),
+        first.source("cron"),
+        first.priority(5),
+        first.delay("10m"),
+        first.scheduled_at(MOMENT),
+        first.expires(MOMENT),
+        first.ttl(5),
+        first.max_attempts(4),
+        first.max_retries(4),
+        first.timeout(None),
+        first.backoff("fixed", base=1),
+        first.backoff([1, 2]),
+        first.retry_delay(5),
+        first.with_options(name="x", delay=1),
+    ]
+    definitions = [builder.to_definition() for builder in steps]
+    assert definitions[0] == JobDefinition(handler="trial.noop", payload={"a": 1})
+    assert first.to_definition() == definitions[0]
+    assert all(d != definitions[0] for d in definitions[1:])
+    d = dict(zip("_ id queue using named reference group tag meta source priority delay at".split(), definitions, strict=False))
+    assert d["id"].id == SOME_ID
+    assert (d["queue"].queue, d["using"].backend, d["named"].name) == ("mail", "other", "n")
+    assert (d["reference"].reference, d["group"].group, d["tag"].tags) == ("r", "g", ("a", "b"))
+    assert (d["meta"].meta, d["source"].source, d["priority"].priority) == ({"k": 1}, "cron", 5)
+    assert (d["delay"].delay, d["at"].available_at) == (600, MOMENT)
+    expires, ttl, attempts, retries, timeout, fixed, table, retry_delay, options = definitions[13:]
+    assert (expires.expires_at, ttl.ttl, attempts.max_attempts, retries.max_attempts) == (MOMENT, 5, 4, 5)
+    assert (timeout.timeout, options.name, options.delay) == (None, "x", 1)
+    assert fixed.backoff == {"strategy": "fixed", "base": 1}
+    assert table.backoff == {"strategy": "table", "delays": [1, 2]}
+    assert retry_delay.backoff == EXPONENTIAL
+
+
+def test_two_builders_from_one_do_not_share_tags_or_meta():
+    base = Jobs.define("trial.noop").tag("base").meta(a=1)
+    one, other = base.tag("one").meta(b=2), base.tag("other")
+    assert one.to_definition().tags == ("base", "one")
+    assert other.to_definition().tags == ("base", "other")
+    assert base.to_definition().meta == other.to_definition().meta == {"a": 1}
+    assert one.to_definition().meta == {"a": 1, "b": 2}
+
+
+def test_a_builder_refuses_bad_values_at_the_step_that_sets_them():
+    with pytest.raises(InvalidPriority):
+        Jobs.define("trial.noop").priority(1000)
+    with pytest.raises(InvalidDefinition, match="^handler: "):
+        Jobs.define("no spaces please")
+    with pytest.raises(TypeError):
+        Jobs.define("trial.noop").with_options(colour="red")
+
+
+def test_a_builder_shows_its_handler_and_not_its_payload():
+    assert repr(Jobs.define("trial.noop", "secret")) == "<JobBuilder 'trial.noop'>"
+
+
+def test_a_definition_made_by_hand_is_checked_before_it_is_used():
+    for bad in ({"priority": 1000}, {"queue": "NO"}, {"name": "n" * 500}, {"max_attempts": 0}, {"source": '"'}):
+        with pytest.raises(InvalidDefinition):
+            definition_of(JobDefinition(handler="trial.noop", **bad))
+    with pytest.raises(InvalidDefinition, match="^handler: "):
+        definition_of(JobDefinition(handler='a"b'))
+    with pytest.raises(TypeError):
+        definition_of("trial.noop")
+    good = JobDefinition(handler="trial.noop", id=SOME_ID, queue="mail", timeout=None, tags=("a",), meta={"a": 1})
+    assert definition_of(good) == good
+    assert definition_of(JobBuilder(good)) is good

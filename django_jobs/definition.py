@@ -222,7 +222,8 @@ def definition_of(job: JobDefinition | JobBuilder) -> JobDefinition:
 
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _UNITS |= {"d": 86400, "day": 86400, "w": 604800, "week": 604800}
-_DURATION = re.compile(r"\s*\+?\s*(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]*?)s?\s*")
+_UNITS |= {f"{unit}s": n for unit, n in _UNITS.items() if len(unit) > 1}  # "10ms" is not ten minutes
+_DURATION = re.compile(r"\s*\+?\s*(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]*)\s*", re.ASCII)
 _LONGEST_SECONDS = 100 * 365 * 86400.0
 
 

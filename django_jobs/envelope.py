@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 from django.core.serializers.json import DjangoJSONEncoder
 
 from .conf import conf
@@ -85,8 +86,13 @@ class _Key(NamedTuple):
     secret: bytes
 
 
-@lru_cache(maxsize=8)
-def _ring(secrets: tuple[str, ...]) -> tuple[_Key, dict[str, bytes]]:
+@lru_cache(maxsize=1)
+def _ring() -> tuple[_Key, dict[str, bytes]]:
+    """The key that signs, and every key that is known by its id."""
+    own = [conf.signing_key, *conf.signing_key_fallbacks]
+    secrets = [secret for secret in (*own, settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS) if secret]
+    if not secrets:
+        raise ImproperlyConfigured("No key to sign jobs with. Set JOBS_SIGNING_KEY or SECRET_KEY.")
     keys = []
     for secret in secrets:
         derived = hmac.digest(secret.encode(), b"django_jobs.envelope", "sha256")
@@ -94,23 +100,23 @@ def _ring(secrets: tuple[str, ...]) -> tuple[_Key, dict[str, bytes]]:
     return keys[0], {key.id: key.secret for key in reversed(keys)}
 
 
-def _secrets() -> tuple[str, ...]:
-    own = [conf.signing_key, *conf.signing_key_fallbacks] if conf.signing_key else list(conf.signing_key_fallbacks)
-    secrets = tuple(s for s in (*own, settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS) if s)
-    if not secrets:
-        raise ImproperlyConfigured("No key to sign jobs with. Set JOBS_SIGNING_KEY or SECRET_KEY.")
-    return secrets
+def _forget(*, setting: str, **_: Any) -> None:
+    if "KEY" in setting:
+        _ring.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_jobs.envelope")
 
 
 def sign(body: str) -> str:
     """The signature of `body` with the newest key."""
-    key, _ = _ring(_secrets())
+    key, _ = _ring()
     return f"{key.id}:{hmac.digest(key.secret, body.encode(), 'sha256').hex()}"
 
 
 def verify(body: str, signature: str) -> None:
     """Raise `BadSignature` unless a key of the ring made `signature` over `body`. Takes constant time."""
-    _, known = _ring(_secrets())
+    _, known = _ring()
     key_id, _, digest = signature.partition(":")
     secret = known.get(key_id)
     if secret is None:
@@ -185,7 +191,7 @@ def decode(body: str) -> JobDefinition:
         if data["v"] != VERSION:
             raise CorruptEnvelope(f"envelope version {str(data['v'])[:20]!r} is not known here")
         return _definition(data)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, AttributeError) as error:
         raise CorruptEnvelope(f"the envelope lacks or garbles a field: {error!r:.200}") from None
 
 

@@ -7,7 +7,7 @@ Three sources, later ones may not take a key of earlier ones: `settings.JOBS`, t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from django.core.signals import setting_changed
@@ -78,11 +78,11 @@ def key_of(handler: type) -> str:
     )
 
 
-def defaults_of(handler: type) -> dict[str, Any]:
+def defaults_of(handler: type) -> Mapping[str, Any]:
     """The job options that a handler sets: its class attributes, each overridden by a `get_<option>()` class method."""
-    cached = handler.__dict__.get("_job_defaults")
+    cached: dict[str, Any] | None = handler.__dict__.get("_job_defaults")
     if cached is not None:
-        return dict(cached)
+        return cached
     given: dict[str, Any] = {}
     computed = False
     for option in _DEFAULTED:
@@ -102,7 +102,7 @@ def defaults_of(handler: type) -> dict[str, Any]:
     }
     if not computed:
         handler._job_defaults = result  # type: ignore[attr-defined]  # a cache on the class itself dies with it
-    return dict(result)
+    return result
 
 
 def check_class(key: str, handler: Any) -> type:

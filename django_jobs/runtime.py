@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from asgiref.sync import async_to_sync
 from django.db import connections, reset_queries
+from django.db.backends.signals import connection_created
 
 from . import envelope, registry, signals
 from .conf import conf
@@ -337,11 +338,20 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
 # -- the handlers' own database connections -----------------------------------------------------------------
 
 _last_use = time.monotonic()
+_connected = False
+
+
+def _note_connection(**_: Any) -> None:
+    global _connected  # noqa: PLW0603
+    _connected = True
+
+
+connection_created.connect(_note_connection, dispatch_uid="django_jobs.runtime")
 
 
 def open_connections_afresh() -> None:
     """Close connections that have idled, so that a job never starts on one that the server has dropped."""
-    if time.monotonic() - _last_use > IDLE_CONNECTION_SECONDS:
+    if _connected and time.monotonic() - _last_use > IDLE_CONNECTION_SECONDS:
         for connection in connections.all(initialized_only=True):
             if not connection.in_atomic_block:
                 connection.close()
@@ -349,7 +359,9 @@ def open_connections_afresh() -> None:
 
 def _tidy_connections() -> None:
     """After an attempt: drop connections that saw an error or lost their autocommit, keep the others for the next job."""
-    global _last_use
+    global _last_use  # noqa: PLW0603
+    if not _connected:
+        return
     _last_use = time.monotonic()
     for connection in connections.all(initialized_only=True):
         if connection.connection is None or connection.in_atomic_block:

@@ -90,14 +90,16 @@ def moment(value: datetime | str | None) -> str:
     if not isinstance(value, datetime):
         return str(value or EMPTY)
     local = timezone.localtime(value) if timezone.is_aware(value) else value
-    return f"{local:%Y-%m-%d %H:%M:%S}"
+    return format_html('<span class="jobs-moment">{}</span>', f"{local:%Y-%m-%d %H:%M:%S}")
 
 
 def span(seconds: Any) -> str:
     """A run time."""
     if not isinstance(seconds, int | float):
         return EMPTY
-    return _("%(n)s s") % {"n": formats.number_format(round(seconds, 3), use_l10n=True)}
+    if seconds < 1:
+        return _("%(n)s ms") % {"n": formats.number_format(round(seconds * 1000, 1), use_l10n=True)}
+    return _("%(n)s s") % {"n": formats.number_format(round(seconds, 2), use_l10n=True)}
 
 
 def attempts(entries: Iterable[Any]) -> str:

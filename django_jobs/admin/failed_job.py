@@ -25,7 +25,7 @@ MOST_NAMED = 10
 class FailedJobAdmin(StoredJobAdmin):
     """Jobs that failed. They can be retried and, with Django's own permission, deleted."""
 
-    list_display = ("short_id", "state_badge", "queue", "handler", "name", "error", "tries", "finished")
+    list_display = ("short_id", "brief_reason", "queue", "handler", "name", "error", "tries", "finished")
     list_filter = ("reason", QueueFilter, HandlerFilter, "finished_at")
     long_columns = (*StoredJobAdmin.long_columns, "error_message", "traceback")
     readonly_fields = (
@@ -53,6 +53,11 @@ class FailedJobAdmin(StoredJobAdmin):
     def state_badge(self, obj: FailedJob) -> SafeString:
         """Why it failed."""
         return display.badge(obj.reason, obj.get_reason_display())
+
+    @admin.display(description=gettext_lazy("reason"))
+    def brief_reason(self, obj: FailedJob) -> SafeString:
+        """Why it failed, without the explanation in parentheses."""
+        return display.badge(obj.reason, obj.get_reason_display().partition(" (")[0])
 
     @admin.display(description=gettext_lazy("error"))
     def error(self, obj: FailedJob) -> str:

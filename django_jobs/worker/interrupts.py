@@ -93,7 +93,8 @@ class AlarmGuard:
         self._on_deadline = on_deadline
         self._timeout: float | None = None
         self._armed = False
-        if self._works():
+        self._alarms = threading.current_thread() is threading.main_thread()
+        if self._alarms:
             signal.signal(signal.SIGALRM, self._ring)
 
     def __call__(self, timeout: float | None) -> AlarmGuard:
@@ -104,20 +105,16 @@ class AlarmGuard:
         if self._on_deadline is not None:
             self._on_deadline(None if self._timeout is None else time.monotonic() + self._timeout)
         self._armed = True
-        if self._timeout is not None and self._works():
+        if self._timeout is not None and self._alarms:
             signal.setitimer(signal.ITIMER_REAL, self._timeout)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._armed = False
-        if self._timeout is not None and self._works():
+        if self._timeout is not None and self._alarms:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         if self._armed:
             self._armed = False  # once: a handler that goes on is ended from outside
             raise JobTimeout(f"the job's time of {self._timeout:g} seconds is up")
-
-    @staticmethod
-    def _works() -> bool:
-        return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,1 @@
+"""Benchmarks. Each figure is a ratio of two things measured in turn in one run; absolute figures hold only on their machine."""

@@ -1,0 +1,481 @@
+"""The admin: what each role sees and may do, that reading changes nothing, and that hostile texts stay texts."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from django_jobs import Jobs
+from django_jobs.admin import base, display
+from django_jobs.admin.base import CappedPaginator
+from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
+
+from .conftest import claim_all, work_off
+
+pytestmark = pytest.mark.django_db
+
+Failed = Callable[..., str]
+MODELS = ["job", "failedjob", "completedjob", "queue", "worker", "jobevent"]
+HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&"
+
+
+def client_of(*permissions: str, superuser: bool = False) -> Client:
+    """A client logged in as staff with just these permissions of ours."""
+    user = User.objects.create_user(f"u{uuid.uuid4().hex}", password="x", is_staff=True, is_superuser=superuser)
+    for codename in permissions:
+        user.user_permissions.add(Permission.objects.get(content_type__app_label="django_jobs", codename=codename))
+    client = Client(enforce_csrf_checks=False)
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def boss() -> Client:
+    return client_of(superuser=True)
+
+
+def url(model: str, page: str = "changelist", *args: object) -> str:
+    return reverse(f"admin:django_jobs_{model}_{page}", args=args)
+
+
+def act(client: Client, model: str, action: str, ids: Iterable[object], **more: str) -> Any:
+    data = {"action": action, "_selected_action": [str(pk) for pk in ids], "index": "0", **more}
+    return client.post(url(model), data, follow=True)
+
+
+def said(answer: Any) -> str:
+    return " ".join(str(message) for message in answer.context["messages"])
+
+
+@pytest.fixture
+def one_of_each(failed: Failed) -> dict[str, object]:
+    """The id of a row of every model."""
+    done = Jobs.push("trial.noop", {"user_id": 1})
+    work_off(Jobs.backend())
+    job = failed()
+    live = Jobs.push("trial.noop", {"deep": [1, {"x": None}]}, delay=60)
+    Jobs.backend().record_events([(job, "default", "failed", "dead-lettered", {"n": 1})])
+    Queue.objects.create(name="default")
+    return {
+        "job": live,
+        "failedjob": job,
+        "completedjob": done,
+        "queue": "default",
+        "worker": Worker.objects.values_list("pk", flat=True)[0],
+        "jobevent": JobEvent.objects.get().pk,
+    }
+
+
+def everything() -> list[Any]:
+    """All that is stored."""
+    models = (Job, FailedJob, CompletedJob, Queue, Worker, JobEvent, LogEntry)
+    return [sorted(model._default_manager.values_list(), key=repr) for model in models]
+
+
+# -- who sees what --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_pages_by_role(model: str, one_of_each: dict[str, object], boss: Client) -> None:
+    pages = [url(model), url(model, "change", one_of_each[model])]
+    for page in pages:
+        anonymous = Client().get(page)
+        assert anonymous.status_code == 302
+        assert anonymous["Location"].startswith("/admin/login/")
+        assert client_of().get(page).status_code == 403
+        assert client_of(f"view_{model}").get(page).status_code == 200
+        assert boss.get(page).status_code == 200
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_reading_changes_nothing(model: str, one_of_each: dict[str, object], boss: Client) -> None:
+    before = everything()
+    for page in (
+        url(model),
+        url(model) + "?q=nothing",
+        url(model) + f"?q={one_of_each['failedjob']}",
+        url(model, "change", one_of_each[model]),
+        url(model, "history", one_of_each[model]),
+    ):
+        assert boss.get(page, follow=True).status_code == 200
+    assert everything() == before
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_facts_can_not_be_added_or_changed_by_form(model: str, one_of_each: dict[str, object], boss: Client) -> None:
+    assert boss.post(url(model, "change", one_of_each[model]), {"queue": "mail"}).status_code == 403
+    if model != "queue":
+        assert boss.get(url(model, "add")).status_code == 403
+    if model not in ("queue", "failedjob", "completedjob"):
+        assert boss.post(url(model, "delete", one_of_each[model]), {"post": "yes"}).status_code == 403
+
+
+def test_finished_jobs_are_deleted_with_djangos_permission(one_of_each: dict[str, object]) -> None:
+    page = url("failedjob", "delete", one_of_each["failedjob"])
+    assert client_of("view_failedjob").post(page, {"post": "yes"}).status_code == 403
+    assert client_of("view_failedjob", "delete_failedjob").post(page, {"post": "yes"}).status_code == 302
+    assert not FailedJob.objects.exists()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_id_that_is_none_leads_back(model: str, boss: Client) -> None:
+    for wrong in ("nonsense", str(uuid.uuid4()), "%00", "1'--"):
+        answer = boss.get(url(model, "change", wrong), follow=True)
+        assert answer.redirect_chain
+        assert answer.status_code == 200
+
+
+# -- payloads -------------------------------------------------------------------------------------------------------
+
+
+def test_payloads_and_results_need_their_permission(failed: Failed) -> None:
+    done = Jobs.push("trial.add", [40, 2222])
+    work_off(Jobs.backend())
+    job = failed(payload={"iban": "DE-secret-stuff"})
+    viewer = client_of("view_failedjob", "view_completedjob")
+    trusted = client_of("view_failedjob", "view_completedjob", "view_payload")
+    for page, text in (
+        (url("failedjob", "change", job), "DE-secret-stuff"),
+        (url("completedjob", "change", done), "2262"),
+    ):
+        hidden = viewer.get(page).content.decode()
+        assert text not in hidden
+        assert "hidden: the permission" in hidden
+        assert text in trusted.get(page).content.decode()
+
+
+def test_payloads_are_redacted(failed: Failed, boss: Client) -> None:
+    job = failed(payload={"password": "hunter2", "list": [{"api_key": "k-123"}], "token": None, "user": 7})
+    page = boss.get(url("failedjob", "change", job)).content.decode()
+    assert "hunter2" not in page
+    assert "k-123" not in page
+    assert display.REDACTED in page
+    assert "&quot;user&quot;: 7" in page
+    assert "&quot;token&quot;: null" in page
+
+
+def test_a_corrupt_envelope_is_shown_as_it_is(failed: Failed, boss: Client) -> None:
+    job = failed()
+    FailedJob.objects.update(envelope="{not json <b>", history='[1, {"attempt": 2}, null]')
+    page = boss.get(url("failedjob", "change", job))
+    assert page.status_code == 200
+    assert "{not json &lt;b&gt;" in page.content.decode()
+
+
+def test_hostile_texts_stay_texts(one_of_each: dict[str, object], boss: Client) -> None:
+    history = json.dumps([{"attempt": HOSTILE, "outcome": HOSTILE, "error": HOSTILE, "traceback": HOSTILE,
+                           "message": HOSTILE, "started_at": HOSTILE, "then": HOSTILE, "worker": HOSTILE}])  # fmt: skip
+    short = HOSTILE[:60]
+    envelope = json.dumps({"v": 1, "id": "x", "handler": "h", "queue": "q", "payload": {HOSTILE: [HOSTILE]},
+                           "timeout": 1, "max_attempts": 1})  # fmt: skip
+    shared = {"name": HOSTILE, "reference": HOSTILE, "group": short, "tags": short, "handler": short, "queue": short,
+              "history": history, "envelope": envelope, "source": HOSTILE[:20]}  # fmt: skip
+    Job.objects.update(**shared)
+    CompletedJob.objects.update(**shared, result=json.dumps(HOSTILE))
+    FailedJob.objects.update(**shared, error_class=HOSTILE, error_message=HOSTILE, traceback=HOSTILE)
+    Worker.objects.update(host=HOSTILE, queues=HOSTILE)
+    JobEvent.objects.update(message=HOSTILE, type=HOSTILE[:32], data={HOSTILE: HOSTILE})
+    for model in MODELS:
+        for page in (url(model), url(model, "change", one_of_each[model])):
+            text = boss.get(page).content.decode()
+            assert "<script>alert" not in text, page
+            assert "<img src=x" not in text, page
+            if model != "queue":
+                assert "&lt;script&gt;alert" in text, page
+    act(boss, "failedjob", "retry_jobs", [one_of_each["failedjob"]])
+    confirm = act(boss, "job", "cancel_jobs", [one_of_each["job"]])
+    assert "&lt;script&gt;alert" in confirm.content.decode()
+    assert "<script>alert" not in confirm.content.decode()
+
+
+def test_no_page_of_ours_has_a_script_or_style_in_it(one_of_each: dict[str, object], boss: Client) -> None:
+    pages = [url("failedjob", "change", one_of_each["failedjob"]), url("failedjob"), url("queue")]
+    texts = [boss.get(page).content.decode() for page in pages]
+    texts.append(act(boss, "job", "cancel_jobs", [one_of_each["job"]]).content.decode())
+    for text in texts:
+        for script in re.findall(r"<script\b[^>]*>", text):
+            assert "src=" in script
+        assert not re.search(r"<[^>]+\s(style|on\w+)=", text)
+        assert "<style" not in text
+
+
+# -- retry ----------------------------------------------------------------------------------------------------------
+
+ROLES = {
+    "anonymous": (None, False),
+    "staff": ((), False),
+    "viewer": (("view_failedjob", "view_job", "view_queue"), False),
+    "operator": (
+        ("view_failedjob", "retry_job", "view_job", "cancel_job", "delete_job", "view_queue", "pause_queue"),
+        True,
+    ),
+    "superuser": ("superuser", True),
+}
+
+
+def role(name: str) -> tuple[Client, bool]:
+    permissions, may = ROLES[name]
+    if permissions is None:
+        return Client(), may
+    if permissions == "superuser":
+        return client_of(superuser=True), may
+    return client_of(*permissions), may
+
+
+@pytest.mark.parametrize("name", ROLES)
+@pytest.mark.parametrize("way", ["action", "button"])
+def test_who_may_retry(name: str, way: str, failed: Failed) -> None:
+    job = failed()
+    client, may = role(name)
+    if way == "action":
+        act(client, "failedjob", "retry_jobs", [job])
+    else:
+        client.post(url("failedjob", "retry", job))
+    assert Jobs.get(job).state == ("pending" if may else "failed")
+    assert LogEntry.objects.filter(object_id=job).count() == (1 if may else 0)
+
+
+@pytest.mark.parametrize("name", ROLES)
+@pytest.mark.parametrize("way", ["action", "button"])
+def test_who_may_cancel(name: str, way: str) -> None:
+    job = Jobs.push("trial.noop")
+    client, may = role(name)
+    if way == "action":
+        act(client, "job", "cancel_jobs", [job], confirmed="1")
+    else:
+        client.post(url("job", "cancel", job), {"confirmed": "1"})
+    assert Jobs.get(job).state == ("cancelled" if may else "pending")
+
+
+@pytest.mark.parametrize("name", ROLES)
+@pytest.mark.parametrize("way", ["action", "button"])
+def test_who_may_delete_live_jobs(name: str, way: str) -> None:
+    job = Jobs.push("trial.noop")
+    client, may = role(name)
+    if way == "action":
+        act(client, "job", "discard_jobs", [job], confirmed="1")
+    else:
+        client.post(url("job", "discard", job), {"confirmed": "1"})
+    assert Job.objects.exists() is not may
+
+
+@pytest.mark.parametrize("name", ROLES)
+@pytest.mark.parametrize("way", ["action", "button"])
+def test_who_may_pause_and_resume(name: str, way: str) -> None:
+    Queue.objects.create(name="default")
+    client, may = role(name)
+    for verb, paused in (("pause", True), ("resume", False)):
+        Queue.objects.update(paused=not paused)
+        if way == "action":
+            act(client, "queue", f"{verb}_queues", ["default"])
+        else:
+            client.post(url("queue", verb, "default"))
+        assert Queue.objects.get().paused is (paused if may else not paused)
+
+
+@pytest.mark.parametrize(
+    ("model", "verb"),
+    [("failedjob", "retry"), ("job", "cancel"), ("job", "discard"), ("queue", "pause"), ("queue", "resume")],
+)
+def test_buttons_are_posts_with_a_csrf_token(
+    model: str, verb: str, one_of_each: dict[str, object], boss: Client
+) -> None:
+    before = everything()
+    page = url(model, verb, one_of_each[model])
+    assert boss.get(page).status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = boss.cookies
+    assert strict.post(page, {"confirmed": "1"}).status_code == 403
+    assert everything() == before
+
+
+def test_the_button_on_the_page(failed: Failed, boss: Client) -> None:
+    job = failed()
+    page = boss.get(url("failedjob", "change", job)).content.decode()
+    assert f'formaction="{url("failedjob", "retry", job)}"' in page
+    assert "Retry" not in client_of("view_failedjob").get(url("failedjob", "change", job)).content.decode()
+    answer = boss.post(url("failedjob", "retry", job), follow=True)
+    assert said(answer) == "1 job waits again."
+    gone = boss.post(url("failedjob", "retry", job), follow=True)
+    assert said(gone) == "It is not there any more."
+
+
+def test_rejected_jobs_are_skipped_and_named(failed: Failed, boss: Client) -> None:
+    good, tampered = failed(), Jobs.push("trial.noop")
+    Job.objects.update(signature="forged:00")
+    work_off(Jobs.backend())
+    answer = act(boss, "failedjob", "retry_jobs", [good, tampered])
+    assert "1 job waits again." in said(answer)
+    assert f"1 job can&#x27;t be retried: job {tampered} was rejected" in answer.content.decode()
+    assert Jobs.get(tampered).state == "failed"
+    assert "Retry" not in boss.get(url("failedjob", "change", tampered)).content.decode().split("submit-row")[-1]
+
+
+def test_an_action_takes_a_bounded_number(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "MOST_PER_ACTION", 3)
+    Jobs.dispatch_many([Jobs.define("trial.fail") for _ in range(5)])
+    work_off(Jobs.backend())
+    first = FailedJob.objects.values_list("pk", flat=True)[0]
+    answer = act(boss, "failedjob", "retry_jobs", [first], select_across="1")
+    assert "Only the first 3 were taken" in said(answer)
+    assert FailedJob.objects.count() == 2
+
+
+# -- cancel, delete ---------------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_asks_first(boss: Client) -> None:
+    waiting, running = Jobs.push("trial.noop"), Jobs.push("trial.noop")
+    Job.objects.filter(pk=waiting).update(state="scheduled")
+    claim_all(Jobs.backend(), "default")
+    asked = act(boss, "job", "cancel_jobs", [waiting, running])
+    assert "Cancel these jobs?" in asked.content.decode()
+    assert (Jobs.get(waiting).state, Jobs.get(running).state) == ("scheduled", "running")
+    done = act(boss, "job", "cancel_jobs", [waiting, running], confirmed="1")
+    assert said(done) == "1 job was cancelled. 1 running job was asked to stop."
+    assert (Jobs.get(waiting).state, Jobs.get(running).state) == ("cancelled", "cancel_requested")
+
+
+def test_running_jobs_are_not_deleted(boss: Client) -> None:
+    running = Jobs.push("trial.noop")
+    claim_all(Jobs.backend(), "default")
+    waiting = Jobs.push("trial.noop")
+    assert "Delete these jobs?" in boss.post(url("job", "discard", waiting)).content.decode()
+    answer = act(boss, "job", "discard_jobs", [running, waiting], confirmed="1")
+    assert said(answer) == "1 job was deleted. 1 job runs and was kept."
+    assert [str(pk) for pk in Job.objects.values_list("pk", flat=True)] == [running]
+
+
+# -- queues -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_configured_queue_can_be_added_and_paused(boss: Client) -> None:
+    page = url("queue", "add")
+    assert client_of("view_queue", "add_queue").get(page).status_code == 403
+    Queue.objects.create(name="default")
+    form = boss.get(page).content.decode()
+    assert '<option value="mail">' in form
+    assert '<option value="default">' not in form
+    assert boss.post(page, {"name": "invented", "paused": "on"}).status_code == 200
+    assert boss.post(page, {"name": "mail", "paused": "on"}).status_code == 302
+    assert Queue.objects.get(name="mail").paused
+    Jobs.push("trial.noop", queue="mail")
+    assert claim_all(Jobs.backend(), "mail") == []
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+def results(answer: Any) -> list[str]:
+    return [str(row.pk) for row in answer.context["cl"].result_list]
+
+
+def test_search_by_id_reference_and_name(failed: Failed, boss: Client) -> None:
+    job, other = failed(name="monthly report", reference="order-7"), failed()
+    for term in (job, job.replace("-", ""), "order-7", "report"):
+        assert results(boss.get(url("failedjob"), {"q": term})) == [job]
+    assert results(boss.get(url("failedjob"))) == [other, job]
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        boss.get(url("failedjob"), {"q": "report"})
+    for query in queries:
+        assert '"traceback" LIKE' not in query["sql"]
+        assert '"envelope" LIKE' not in query["sql"]
+
+
+def test_filters(failed: Failed, boss: Client) -> None:
+    dead, refused, mail = failed(), failed("trial.refuse"), failed(queue="mail")
+    assert results(boss.get(url("failedjob"), {"reason__exact": "failed"})) == [refused]
+    assert results(boss.get(url("failedjob"), {"queue": "mail"})) == [mail]
+    assert results(boss.get(url("failedjob"), {"handler": "trial.refuse"})) == [refused]
+    assert results(boss.get(url("failedjob"), {"handler": "gone.handler"})) == []
+    assert set(results(boss.get(url("failedjob"), {"queue": "default"}))) == {dead, refused}
+
+
+def test_live_states_as_people_know_them(boss: Client) -> None:
+    retry = Jobs.push("trial.fail", max_attempts=2)
+    work_off(Jobs.backend())
+    scheduled, pending = Jobs.push("trial.noop", delay=60), Jobs.push("trial.noop")
+    found = {state: results(boss.get(url("job"), {"state": state})) for state in ("retry_wait", "scheduled", "pending")}
+    assert found == {"retry_wait": [retry], "scheduled": [scheduled], "pending": [pending]}
+    assert "waits for a retry" in boss.get(url("job", "change", retry)).content.decode()
+
+
+def test_lists_cost_few_queries_and_no_long_columns(failed: Failed, boss: Client) -> None:
+    for _ in range(5):
+        failed()
+    boss.get(url("failedjob"))
+    with CaptureQueriesContext(connection) as queries:
+        boss.get(url("failedjob"))
+    ours = [query["sql"] for query in queries if "django_jobs_" in query["sql"]]
+    assert len(ours) <= 4
+    assert not any("traceback" in sql or '"envelope"' in sql for sql in ours)
+
+
+def test_counting_ends_at_a_bound(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "MOST_COUNTED", 3)
+    Jobs.dispatch_many([Jobs.define("trial.noop") for _ in range(5)])
+    pages = CappedPaginator(Job.objects.order_by("-id"), 2)
+    assert (pages.count, pages.is_capped) == (3, True)
+    assert "There are more than 3 rows" in boss.get(url("job")).content.decode()
+
+
+def test_the_page_of_a_worker_shows_what_it_holds(boss: Client) -> None:
+    job = Jobs.push("trial.noop")
+    [claim] = claim_all(Jobs.backend(), "default")
+    page = boss.get(url("worker", "change", claim.worker_id)).content.decode()
+    assert url("job", "change", job) in page
+
+
+def test_the_page_of_a_job_tells_its_story(failed: Failed, boss: Client) -> None:
+    job = failed()
+    Jobs.backend().record_events([(job, "default", "reaped", "it was lost", {"by": "host.test"})])
+    page = boss.get(url("failedjob", "change", job)).content.decode()
+    assert "ValueError: this job fails" in page
+    assert "it was lost" in page
+    assert "<details><summary>ValueError this job fails</summary>" in page
+    event = JobEvent.objects.get()
+    assert url("failedjob", "change", job) in boss.get(url("jobevent", "change", event.pk)).content.decode()
+
+
+# -- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_model_is_in_the_admin() -> None:
+    from django.contrib import admin
+
+    assert {model for model in admin.site._registry if model._meta.app_label == "django_jobs"} == set(
+        apps.get_app_config("django_jobs").get_models()
+    )
+
+
+def test_no_migration_is_missing() -> None:
+    call_command("makemigrations", "django_jobs", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0.0004, "0.4 ms"), (0.25, "250.0 ms"), (2, "2 s"), (timedelta(1), "-")],
+)
+def test_run_times(value: Any, shown: str) -> None:
+    assert display.span(value) == shown
+
+
+@pytest.mark.parametrize("value", [None, "", "not a date", "2030-13-45T00:00:00", "2030-01-02T03:04:05+00:00"])
+def test_moments_of_any_text(value: str | None) -> None:
+    assert isinstance(display.moment(value), str)

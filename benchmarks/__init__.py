@@ -1,1 +1,3 @@
-"""Benchmarks. Each figure is a ratio of two things measured in turn in one run; absolute figures hold only on their machine."""
+"""Benchmarks. Each figure is a ratio of two things measured in turn in one run; absolute figures hold only on their
+machine.
+"""

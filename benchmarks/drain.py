@@ -2,10 +2,10 @@
 
     python -m benchmarks.drain --database postgresql --jobs 30000 --rounds 3
 
-The bare loop claims and settles batches with the project's own statements, in one process, and runs nothing: no children,
-no signature, no handler. The worker is `jobs_work` as a user starts it: two children in a pool, signatures verified, completed
-rows kept. Both drain the same number of jobs from the same database in turn. Times are the store's: from the first
-claim to the last settlement.
+The bare loop claims and settles batches with the project's own statements, in one process, and runs nothing: no
+children, no signature, no handler. The worker is `jobs_work` as a user starts it: two children in a pool, signatures
+verified, completed rows kept. Both drain the same number of jobs from the same database in turn. Times are the
+store's: from the first claim to the last settlement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from benchmarks.site import ROOT, fresh_site, run
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.drain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.drain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--database", choices=["postgresql", "mysql", "sqlite"], default="postgresql")
     parser.add_argument("--jobs", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -38,9 +40,22 @@ def main(arguments: list[str] | None = None) -> int:
                 seen = ", ".join(f"{kind} {rates[-1]:,.0f}" for kind, rates in figures.items())
                 print(f"round {number + 1}: {seen} jobs a second", flush=True)
     medians = {kind: statistics.median(rates) for kind, rates in figures.items()}
-    ratios = {kind: statistics.median(a / b for a, b in zip(figures[kind], figures["bare"], strict=True)) for kind in ("pool", "inline")}
+    ratios = {
+        kind: statistics.median(a / b for a, b in zip(figures[kind], figures["bare"], strict=True))
+        for kind in ("pool", "inline")
+    }
     if asked.json:
-        print(json.dumps({"database": asked.database, "batch": asked.batch, "jobs": asked.jobs, "rates": figures, "ratios": ratios}))
+        print(
+            json.dumps(
+                {
+                    "database": asked.database,
+                    "batch": asked.batch,
+                    "jobs": asked.jobs,
+                    "rates": figures,
+                    "ratios": ratios,
+                }
+            )
+        )
     else:
         print(f"{asked.database}, {asked.jobs:,} jobs, batches of {asked.batch}, medians of {asked.rounds}:")
         print(f"  bare loop, one process       {medians['bare']:10,.0f} jobs a second")

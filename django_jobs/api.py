@@ -40,7 +40,9 @@ class JobRef(str):
         return Jobs.get(self, backend=self.backend)
 
     def result(self) -> Any:
-        """What the handler returned. Raises `JobNotFinished`, `JobFailed` (also for a cancelled job) or `JobNotFound`."""
+        """What the handler returned. Raises `JobNotFinished`, `JobFailed` (also for a cancelled job) or
+        `JobNotFound`.
+        """
         record = self.refresh()
         if record.state == "completed":
             return record.result
@@ -77,8 +79,9 @@ class Jobs:
     def dispatch(cls, job: JobBuilder | JobDefinition) -> JobRef:
         """Enqueue one job and return its reference.
 
-        On the database backend the enqueue is part of the caller's transaction: it is there when that commits, and never
-        was when that rolls back. Raises `InvalidDefinition` for a bad field, `UnknownHandler`, and `StoreUnavailable`.
+        On the database backend the enqueue is part of the caller's transaction: it is there when that commits, and
+        never was when that rolls back. Raises `InvalidDefinition` for a bad field, `UnknownHandler`, and
+        `StoreUnavailable`.
         """
         return cls.dispatch_many([job])[0]
 
@@ -185,7 +188,9 @@ def _key_of(handler: Any) -> str:
 
 
 def _whole(definition: JobDefinition) -> JobDefinition:
-    """The definition with every default filled in: the call wins over the handler, it over the queue, it over the site."""
+    """The definition with every default filled in: the call wins over the handler, it over the queue, it over the
+    site.
+    """
     handler = registry.get(definition.handler)
     check_payload = getattr(handler, "check_payload", None)
     if check_payload is not None:

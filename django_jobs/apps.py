@@ -8,7 +8,9 @@ from django.utils.translation import gettext_lazy as _
 
 
 class DjangoJobsConfig(AppConfig):
-    """Fills the port, registers the system checks, and finds the `jobs.py` of every installed app. No queries, no I/O."""
+    """Fills the port, registers the system checks, and finds the `jobs.py` of every installed app. No queries, no
+    I/O.
+    """
 
     name = "django_jobs"
     label = "django_jobs"

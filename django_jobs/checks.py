@@ -31,7 +31,7 @@ def check_handlers(app_configs: Apps, **_: Any) -> Messages:
                 "JOBS is not a dict.", hint="Map handler keys to classes or dotted paths.", id="django_jobs.E001"
             )
         ]
-    for key in registry.keys():
+    for key in registry.handler_keys():
         try:
             registry.check_class(key, registry.get(key))
             registry.defaults_of(registry.get(key))
@@ -48,7 +48,7 @@ def check_queues(app_configs: Apps, **_: Any) -> Messages:
     try:
         for queue in parse_queues(conf.queues).values():
             JobDefinition(handler="").with_(**queue.options)
-            if not isinstance(queue.max_workers, int) or queue.max_workers < 1:
+            if type(queue.max_workers) is not int or queue.max_workers < 1:
                 raise InvalidDefinition(
                     f"JOBS_QUEUES[{queue.name!r}]['max_workers'] must be a whole number of at least 1."
                 )
@@ -64,7 +64,7 @@ def check_defaults(app_configs: Apps, **_: Any) -> Messages:
         known = ", ".join(sorted(DEFAULT_OPTIONS))
         return [
             checks.Error(
-                f"JOBS_DEFAULTS: unknown option {sorted(unknown)[0]!r}.",
+                f"JOBS_DEFAULTS: unknown option {min(unknown)!r}.",
                 hint=f"It takes {known}.",
                 id="django_jobs.E003",
             )
@@ -102,7 +102,8 @@ def check_lease(app_configs: Apps, **_: Any) -> Messages:
     if conf.lease_seconds < 3 * conf.heartbeat_interval:
         return [
             checks.Error(
-                f"JOBS_LEASE_SECONDS ({conf.lease_seconds}) is under three times JOBS_HEARTBEAT_INTERVAL ({conf.heartbeat_interval}).",
+                f"JOBS_LEASE_SECONDS ({conf.lease_seconds}) is under three times JOBS_HEARTBEAT_INTERVAL "
+                f"({conf.heartbeat_interval}).",
                 hint="A late renewal would lose live work. Raise the lease, or renew more often.",
                 id="django_jobs.E007",
             )
@@ -120,7 +121,8 @@ def check_bounds(app_configs: Apps, **_: Any) -> Messages:
     if most + 16_384 > MESSAGE_BYTES // 2:
         return [
             checks.Error(
-                "JOBS_MAX_PAYLOAD_BYTES, JOBS_MAX_RESULT_BYTES or JOBS_MAX_TRACEBACK_BYTES is more than the worker's sockets carry.",
+                "JOBS_MAX_PAYLOAD_BYTES, JOBS_MAX_RESULT_BYTES or JOBS_MAX_TRACEBACK_BYTES is more than the worker's "
+                "sockets carry.",
                 hint="Keep payloads and results below 90,000 bytes: store what is bigger elsewhere and pass its id.",
                 id="django_jobs.E008",
             )

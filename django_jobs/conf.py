@@ -1,7 +1,8 @@
 """The settings of django_jobs, each with its default, in one place.
 
-Read them as attributes of `conf`. A value is kept until Django says that a setting changed, so `override_settings` works.
-Nothing is ever written into `settings`. What is wrong in them is reported by the system checks (`checks.py`), with what to do.
+Read them as attributes of `conf`. A value is kept until Django says that a setting changed, so `override_settings`
+works. Nothing is ever written into `settings`. What is wrong in them is reported by the system checks
+(`checks.py`), with what to do.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def parse_queues(value: Any) -> dict[str, QueueOptions]:
         if unknown := set(given or {}) - _OF_THE_WORKER - JOB_OPTIONS:
             known = ", ".join(sorted(_OF_THE_WORKER | JOB_OPTIONS))
             raise ImproperlyConfigured(
-                f"JOBS_QUEUES[{name!r}]: unknown option {sorted(unknown)[0]!r}. The options are {known}."
+                f"JOBS_QUEUES[{name!r}]: unknown option {min(unknown)!r}. The options are {known}."
             )
         own = {key: item for key, item in (given or {}).items() if key in _OF_THE_WORKER}
         of_jobs = {key: item for key, item in (given or {}).items() if key in JOB_OPTIONS}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -35,7 +35,7 @@ class Unset:
         return False
 
 
-UNSET: Final = Unset()
+UNSET: Any = Unset()  # typed as any: dispatch fills every option in, and what reads a definition comes after that
 SOURCES = ("app", "cron", "callback", "retry", "cli")
 
 
@@ -57,16 +57,16 @@ class JobDefinition:
     handler: str
     payload: Any = None
     id: str | None = None
-    queue: str | Unset = UNSET
-    backend: str | Unset = UNSET
-    priority: int | Unset = UNSET
-    delay: float | Unset = UNSET
+    queue: str = UNSET
+    backend: str = UNSET
+    priority: int = UNSET
+    delay: float = UNSET
     available_at: datetime | None = None
     expires_at: datetime | None = None
-    max_attempts: int | Unset = UNSET
-    timeout: float | Unset | None = UNSET
-    backoff: Mapping[str, Any] | Unset | None = UNSET
-    ttl: int | Unset | None = UNSET
+    max_attempts: int = UNSET
+    timeout: float | None = UNSET
+    backoff: Mapping[str, Any] | None = UNSET
+    ttl: int | None = UNSET
     name: str = ""
     reference: str = ""
     group: str = ""
@@ -239,8 +239,8 @@ def seconds(field_name: str, value: Any) -> float:
         result = float(match[1]) * _UNITS[unit] if unit in _UNITS else None
     if result is None or not 0 <= result <= _LONGEST_SECONDS:
         raise InvalidDefinition(
-            f"{field_name}: {names.shown(value)} is not a duration. Give seconds, a timedelta, or a text such as '10m' or "
-            "'+1 hour'; from 0 to 100 years."
+            f"{field_name}: {names.shown(value)} is not a duration. Give seconds, a timedelta, or a text such as "
+            "'10m' or '+1 hour'; from 0 to 100 years."
         )
     return result
 
@@ -252,11 +252,12 @@ def moment(field_name: str, value: Any) -> datetime:
     if timezone.is_naive(value):
         if settings.USE_TZ:
             raise InvalidDefinition(
-                f"{field_name}: {value.isoformat()} is naive. Give an aware datetime, such as django.utils.timezone.now()."
+                f"{field_name}: {value.isoformat()} is naive. Give an aware one, such as django.utils.timezone.now()."
             )
         value = timezone.make_aware(value)
+    aware: datetime = value
     try:
-        return value.astimezone(UTC)
+        return aware.astimezone(UTC)
     except OverflowError:
         raise InvalidDefinition(f"{field_name}: {value.isoformat()} is out of range.") from None
 
@@ -336,4 +337,3 @@ _OPTIONS: dict[str, Callable[[Any], tuple[str, Any]]] = {
     "source": lambda v: ("source", _source(v)),
 }
 OPTION_NAMES = frozenset(_OPTIONS)
-assert {f.name for f in fields(JobDefinition)} - {"handler", "payload", "fresh_id"} <= OPTION_NAMES

@@ -1,10 +1,10 @@
 """The stored form of a definition: canonical JSON with a signature over its very bytes.
 
-What changes a job's meaning is in the body, and so signed: id, queue, handler, payload, names, budgets, timeout, expiry,
-options and meta. Not in it: priority, due time and counters, which operators and workers change.
+What changes a job's meaning is in the body, and so signed: id, queue, handler, payload, names, budgets, timeout,
+expiry, options and meta. Not in it: priority, due time and counters, which operators and workers change.
 
-The signature is `<key id>:<HMAC-SHA256 in hex>`. The key id tells which key of the ring made it, so that keys rotate without
-draining: put the new one in `JOBS_SIGNING_KEY` and the old one in `JOBS_SIGNING_KEY_FALLBACKS`.
+The signature is `<key id>:<HMAC-SHA256 in hex>`. The key id tells which key of the ring made it, so that keys rotate
+without draining: put the new one in `JOBS_SIGNING_KEY` and the old one in `JOBS_SIGNING_KEY_FALLBACKS`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 from django.core.serializers.json import DjangoJSONEncoder
+from django.core.signals import setting_changed
 
 from .conf import conf
 from .definition import UNSET, JobDefinition
@@ -68,7 +68,8 @@ def _check_containers(path: str, value: Any, depth: int) -> None:
         for key, item in value.items():
             if type(key) is not str:
                 raise PayloadNotSerializable(
-                    f"{path[:200]}: the key {str(key)[:80]!r} is a {type(key).__name__}. JSON has texts as keys; use str()."
+                    f"{path[:200]}: the key {str(key)[:80]!r} is a {type(key).__name__}. "
+                    "JSON has texts as keys; use str()."
                 )
             if isinstance(item, dict | list | tuple):
                 _check_containers(f"{path}.{key}", item, depth + 1)
@@ -163,7 +164,8 @@ def _bounded(field: str, value: Any) -> str:
     limit = conf.max_payload_bytes
     if len(text) * 4 > limit and (size := len(text.encode())) > limit:
         raise PayloadTooLarge(
-            f"{field}: {size:,} bytes of JSON, and JOBS_MAX_PAYLOAD_BYTES is {limit:,}. Store it elsewhere and pass its id."
+            f"{field}: {size:,} bytes of JSON, and JOBS_MAX_PAYLOAD_BYTES is {limit:,}. "
+            "Store it elsewhere and pass its id."
         )
     return text
 

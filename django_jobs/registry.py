@@ -61,14 +61,14 @@ def get(key: str) -> type:
         return _resolve(key)
 
 
-def keys() -> list[str]:
+def handler_keys() -> list[str]:
     """Every handler key, sorted."""
     return sorted({*conf.handlers, *(key for key in conf.builtins if key in BUILTINS), *_declared})
 
 
 def key_of(handler: type) -> str:
     """The key under which `handler` is registered. Raises `UnknownHandler` where it is under none, or several."""
-    found = [key for key in keys() if _is(key, handler)]
+    found = [key for key in handler_keys() if _is(key, handler)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -133,7 +133,8 @@ def _resolve(key: str) -> type:
     if target is None:
         hint = f" Add it to JOBS_BUILTINS to allow the built-in {key!r}." if key in BUILTINS else ""
         raise UnknownHandler(
-            f"no handler is registered as {str(key)[:128]!r}. Add it to settings.JOBS, or decorate it in an app's jobs.py.{hint}"
+            f"no handler is registered as {str(key)[:128]!r}. "
+            f"Add it to settings.JOBS, or decorate it in an app's jobs.py.{hint}"
         )
     if isinstance(target, str):
         try:

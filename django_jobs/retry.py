@@ -167,6 +167,15 @@ _FIELDS = {
 }
 
 
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "fixed": {"base": 5},
+    "linear": {"base": 5},
+    "exponential": {"base": 5, "factor": 2, "cap": 300},
+    "table": {"delays": BACKOFF_TABLE},
+}
+
+
 def backoff(strategy: str = "exponential", **fields: Any) -> dict[str, Any]:
     """A checked backoff: data, so that it can be stored and signed with the job.
 
@@ -182,19 +191,12 @@ def backoff(strategy: str = "exponential", **fields: Any) -> dict[str, Any]:
 
         backoff("exponential", base=2, cap=60)
     """
-    if not isinstance(strategy, str) or strategy not in _FIELDS:
+    if strategy not in tuple(_FIELDS):  # a tuple, as the strategy may be anything, also what has no hash
         raise InvalidDefinition(f"backoff: {strategy!r:.80} is not a strategy. Use one of {', '.join(_FIELDS)}.")
     if unknown := set(fields) - _FIELDS[strategy]:
         allowed = ", ".join(sorted(_FIELDS[strategy]))
-        raise InvalidDefinition(f"backoff: {strategy} has no {sorted(unknown)[0]!r}. It takes {allowed}.")
-    defaults: dict[str, Any] = {
-        "fixed": {"base": 5},
-        "linear": {"base": 5},
-        "table": {"delays": list(BACKOFF_TABLE)},
-    }.get(strategy, {})
-    if strategy == "exponential":
-        defaults = {"base": 5, "factor": 2, "cap": 300}
-    spec = {"strategy": strategy, **defaults, **fields}
+        raise InvalidDefinition(f"backoff: {strategy} has no {min(unknown)!r}. It takes {allowed}.")
+    spec = {"strategy": strategy, **_DEFAULTS[strategy], **fields}
     for name in ("base", "factor", "cap", "jitter"):
         if name in spec and not _is_amount(spec[name]):
             raise InvalidDefinition(f"backoff: {name} must be a number of at least 0, not {shown(spec[name])}.")

@@ -74,7 +74,9 @@ class ErrorRecord(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one attempt came to. `result` is JSON text; `keep_seconds` is how long a completed record stays (None: for ever)."""
+    """What one attempt came to. `result` is JSON text; `keep_seconds` is how long a completed record stays (None: for
+    ever).
+    """
 
     kind: str
     result: str = ""
@@ -220,7 +222,7 @@ def result_json(value: Any) -> str:
 def _keep_seconds(definition: JobDefinition, handler: JobHandler) -> int | None:
     """How long the completed record stays: by the job, its handler, its queue or the site, in this order."""
     if definition.ttl is not UNSET:
-        return definition.ttl  # type: ignore[return-value]
+        return definition.ttl
     for given in (
         registry.defaults_of(type(handler)).get("ttl", UNSET),
         conf.queue(str(definition.queue)).keep_completed,
@@ -261,7 +263,9 @@ def record_error(error: BaseException) -> ErrorRecord:
     path = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     limit = conf.max_traceback_bytes
     lines = _safe(lambda e: "".join(traceback.format_exception(e, limit=-50, chain=True)), error)
-    return ErrorRecord(clip(path, CLASS_PATH_CHARACTERS), clip(_safe(str, error), limit // 8), clip(lines, limit, keep_end=True))
+    return ErrorRecord(
+        clip(path, CLASS_PATH_CHARACTERS), clip(_safe(str, error), limit // 8), clip(lines, limit, keep_end=True)
+    )
 
 
 def clip(text: str, limit: int, *, keep_end: bool = False) -> str:
@@ -342,7 +346,7 @@ _connected = False
 
 
 def _note_connection(**_: Any) -> None:
-    global _connected  # noqa: PLW0603
+    global _connected
     _connected = True
 
 
@@ -358,8 +362,10 @@ def open_connections_afresh() -> None:
 
 
 def _tidy_connections() -> None:
-    """After an attempt: drop connections that saw an error or lost their autocommit, keep the others for the next job."""
-    global _last_use  # noqa: PLW0603
+    """After an attempt: drop connections that saw an error or lost their autocommit, keep the others for the next
+    job.
+    """
+    global _last_use
     if not _connected:
         return
     _last_use = time.monotonic()

@@ -95,7 +95,7 @@ def history_entries(history: str) -> list[dict[str, Any]]:
 
 
 def _with_entry(claim: Claim, outcome: Outcome, transition: Transition) -> str:
-    """The history with this attempt at its end: the newest `JOBS_MAX_HISTORY`, and the first that missed its handler."""
+    """The history with this attempt at its end: the newest `JOBS_MAX_HISTORY`, and the first without a handler."""
     entries = history_entries(claim.history)
     error = outcome.error or ErrorRecord()
     entries.append(

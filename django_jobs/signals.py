@@ -10,7 +10,8 @@
 | `job_cancelled` | likewise | `ctx` |
 | `worker_started`, `worker_stopped` | the coordinator | `worker_id`, `queues` |
 
-The sender is the handler class for `job_*` (the backend class for `job_enqueued`) and the coordinator's class for `worker_*`.
+The sender is the handler class for `job_*` (the backend class for `job_enqueued`) and the coordinator's class for
+`worker_*`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A small real site: the demo runs on it, and so do the tests.
 
-Without any environment variable it is a site on SQLite. `TESTPROJECT_DATABASE` (sqlite, postgresql or mysql) chooses the
-database that `default` is, and `TESTPROJECT_NAME` its name. The tests use the servers that JOBS_TEST_POSTGRESQL and
+Without any environment variable it is a site on SQLite. `TESTPROJECT_DATABASE` (sqlite, postgresql or mysql) chooses
+the database that `default` is, and `TESTPROJECT_NAME` its name. The tests use the servers that JOBS_TEST_POSTGRESQL and
 JOBS_TEST_MYSQL name, each under an alias of its own.
 """
 

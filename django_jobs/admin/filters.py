@@ -50,7 +50,7 @@ class HandlerFilter(_ExactFilter):
     parameter_name = "handler"
 
     def known(self, model_admin: Any) -> Iterable[str]:
-        return registry.keys()
+        return registry.handler_keys()
 
 
 class LiveStateFilter(admin.SimpleListFilter):

@@ -21,8 +21,8 @@ class WorkerAdmin(FactsAdmin):
     """Workers as they described themselves, and what they hold."""
 
     list_display = (
-        *("__str__", "state_badge", "queues", "children", "running", "settled"),
-        *("started", "renewed", "lease"),
+        *("__str__", "state_badge", "renewed", "queues", "children", "running", "settled"),
+        *("started", "lease"),
     )
     list_filter = ("state",)
     search_fields = ("host",)

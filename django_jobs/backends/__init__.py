@@ -29,7 +29,9 @@ _lock = threading.Lock()
 
 
 def get_backend(alias: str | None = None) -> Backend:
-    """The backend with this alias (None: `JOBS_DEFAULT_BACKEND`). Raises `ImproperlyConfigured` that says what to mend."""
+    """The backend with this alias (None: `JOBS_DEFAULT_BACKEND`). Raises `ImproperlyConfigured` that says what to
+    mend.
+    """
     alias = alias or conf.default_backend
     backend = _instances.get(alias)
     if backend is None:
@@ -45,9 +47,7 @@ def build(alias: str, configured: Any) -> Backend:
         raise ImproperlyConfigured(f"JOBS_BACKENDS has no backend {alias!r}. It has: {known}.")
     entry = configured[alias]
     if unknown := set(entry) - {"BACKEND", "OPTIONS"}:
-        raise ImproperlyConfigured(
-            f"JOBS_BACKENDS[{alias!r}]: unknown key {sorted(unknown)[0]!r}. Put it under OPTIONS."
-        )
+        raise ImproperlyConfigured(f"JOBS_BACKENDS[{alias!r}]: unknown key {min(unknown)!r}. Put it under OPTIONS.")
     try:
         backend_class = import_string(entry["BACKEND"])
     except (KeyError, ImportError) as error:

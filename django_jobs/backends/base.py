@@ -224,7 +224,8 @@ class Backend(ABC):
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
         """Make a failed job wait again, with no attempts used.
 
-        Raises `JobNotFound`, and `JobConflict` for a job that is rejected (unless `resign`) or whose unique key is taken.
+        Raises `JobNotFound`, and `JobConflict` for a job that is rejected (unless `resign`) or whose unique key is
+        taken.
         """
 
     @abstractmethod

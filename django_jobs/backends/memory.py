@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +43,7 @@ class _Row:
     keep_until: float | None = None
     result: str = ""
     reason: str = ""
-    error: ErrorRecord = ErrorRecord()
+    error: ErrorRecord = field(default_factory=ErrorRecord)
 
 
 @dataclass(slots=True)

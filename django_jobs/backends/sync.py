@@ -29,8 +29,8 @@ class SyncBackend(StorelessBackend):
     """Runs jobs where they are dispatched. For tests, scripts and sites without a worker.
 
     Attempts follow each other without their delays; a job that snoozes ten times in a row is dead. Timeouts are not
-    enforced, as the process is the caller's. `OPTIONS`: `DATABASE`, the alias in which outcomes are recorded; `DELAY`, `"ignore"`
-    (default) or `"raise"` for jobs that are due later.
+    enforced, as the process is the caller's. `OPTIONS`: `DATABASE`, the alias in which outcomes are recorded;
+    `DELAY`, `"ignore"` (default) or `"raise"` for jobs that are due later.
     """
 
     supports = Supports(claim=False, delay=False, cancel=False, shared=False)
@@ -51,7 +51,9 @@ class SyncBackend(StorelessBackend):
                 "delay: the sync backend runs jobs at once. Drop the delay, or use another backend."
             )
         for definition, (body, signature) in zip(definitions, sealed, strict=True):
-            if definition.fresh_id or self.get(str(definition.id)) is None:  # a repeat under the caller's id is harmless
+            if (
+                definition.fresh_id or self.get(str(definition.id)) is None
+            ):  # a repeat under the caller's id is harmless
                 self._run(definition, body, signature)
         return [str(definition.id) for definition in definitions]
 
@@ -114,7 +116,9 @@ class SyncBackend(StorelessBackend):
         self._hooks(settlement)
 
     def _attempt(self, claim: Claim) -> Outcome:
-        """One attempt; within a caller's transaction its writes are undone if it fails, so that the transaction lives on."""
+        """One attempt; within a caller's transaction its writes are undone if it fails, so that the transaction lives
+        on.
+        """
         if not connections[self.database].in_atomic_block:
             return run_attempt(claim, _no_guard)
         savepoint = transaction.savepoint(using=self.database)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import port, registry
 from ..context import JobContext
-from ..definition import UNSET, JobBuilder, Unset
+from ..definition import UNSET, JobBuilder
 from ..exceptions import NonRetryableJobError, RecordedError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class JobHandler:
     """Business logic of one kind of job. A fresh instance runs each attempt.
 
     Class attributes are the defaults of the job options; a class method `get_<option>()` may compute one. The hooks
-    `on_success`, `on_retry`, `on_failure` and `on_cancel` run after the outcome is stored, at most once, in a process of the
-    worker (not necessarily the one that ran the job). What they raise is logged and changes nothing.
+    `on_success`, `on_retry`, `on_failure` and `on_cancel` run after the outcome is stored, at most once, in a process
+    of the worker (not necessarily the one that ran the job). What they raise is logged and changes nothing.
 
         class SendWelcomeEmail(JobHandler):
             queue = "mail"
@@ -62,11 +62,11 @@ class JobHandler:
         SendWelcomeEmail.dispatch({"user_id": 123}, delay=60)
     """
 
-    queue: str | Unset = UNSET
-    backend: str | Unset = UNSET
-    priority: int | Unset = UNSET
+    queue: str = UNSET
+    backend: str = UNSET
+    priority: int = UNSET
     delay: Any = UNSET
-    max_attempts: int | Unset = UNSET
+    max_attempts: int = UNSET
     timeout: Any = UNSET
     backoff: Any = UNSET
     ttl: Any = UNSET

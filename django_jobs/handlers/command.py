@@ -19,7 +19,8 @@ class CommandHandler(JobHandler):
     """Runs a management command that `JOBS_COMMANDS_ALLOWED` names; its output is the job's.
 
     The payload is `{"name": "clearsessions", "args": [], "options": {}}`, or one text that is split as a shell would:
-    `"app:report --month=06"` (a `app:` before the name is dropped). A command that exits with anything but 0 fails the attempt.
+    `"app:report --month=06"` (a `app:` before the name is dropped). A command that exits with anything but 0 fails
+    the attempt.
     """
 
     def handle(self, ctx: JobContext) -> str:

@@ -23,9 +23,9 @@ R = TypeVar("R")
 def job(key: str, *, takes_context: bool = False, **options: Any) -> Callable[[Callable[P, R]], FunctionJob[P, R]]:
     """Decorator: register a function as the handler `key`.
 
-    `options` are job options and `retry_on_crash`. A payload that is a list gives positional arguments, one that is a dict
-    gives keyword arguments. With `takes_context=True` the first parameter is the `JobContext`. Calling the function runs it
-    here, as ever.
+    `options` are job options and `retry_on_crash`. A payload that is a list gives positional arguments, one that is a
+    dict gives keyword arguments. With `takes_context=True` the first parameter is the `JobContext`. Calling the
+    function runs it here, as ever.
 
         @job("thumbs.make", queue="img", max_attempts=3)
         def make_thumbnail(path, width=200): ...
@@ -51,13 +51,13 @@ class FunctionJob(Generic[P, R]):
                 f"handler {key!r}: {func!r} is not a module-level function, so no worker could find it."
             )
         self.key = key
-        self.func = func
+        self.func: Callable[P, R] = func
         self.signature = inspect.signature(func)
         if takes_context:
             self.signature = self.signature.replace(parameters=list(self.signature.parameters.values())[1:])
         if unknown := set(options) - set(_ATTRIBUTES):
             raise InvalidHandler(
-                f"handler {key!r}: @job has no option {sorted(unknown)[0]!r}. It has {', '.join(_ATTRIBUTES)}."
+                f"handler {key!r}: @job has no option {min(unknown)!r}. It has {', '.join(_ATTRIBUTES)}."
             )
         attributes = {"function": self, "takes_context": takes_context, "__module__": func.__module__, **options}
         self.job_handler = type(func.__name__, (FunctionHandler,), attributes | {"__qualname__": func.__qualname__})

@@ -22,8 +22,8 @@ LOST = Outcome(
 def reap(backend: Backend, queues: Collection[str] | None = None) -> list[Settlement]:
     """Settle every claim of a worker that is lost, on `queues` or on all; answers what was settled.
 
-    A job is charged nothing the first time: it becomes suspect. A suspect one that is lost again is charged a crash. A job
-    whose cancel was asked for becomes cancelled. Safe on any number of hosts at once: the claim is the fence.
+    A job is charged nothing the first time: it becomes suspect. A suspect one that is lost again is charged a crash.
+    A job whose cancel was asked for becomes cancelled. Safe on any number of hosts at once: the claim is the fence.
     """
     done: list[Settlement] = []
     while True:

@@ -41,6 +41,8 @@ class PartialIndex(models.Index):
 
 
 class PartialUniqueIndex(PartialIndex):
-    """A unique index of the rows `where`. A plain unique index says the same where those are the rows that are not NULL."""
+    """A unique index of the rows `where`. A plain unique index says the same where those are the rows that are not
+    NULL.
+    """
 
     unique = True

@@ -68,5 +68,5 @@ class StoredJob(models.Model):
             return None
 
 
-SHARED_COLUMNS: tuple[str, ...] = tuple(field.column for field in StoredJob._meta.local_fields)
+SHARED_COLUMNS: tuple[str, ...] = tuple(str(field.column) for field in StoredJob._meta.local_fields)
 """The columns that move with a job from table to table."""

@@ -1,6 +1,6 @@
 """The contract of a backend as tests, for every backend: those of django_jobs and those that others write.
 
-Subclass `BackendContract` in a test module of your own, give it a fixture named `backend`, and tell it how to move time:
+Subclass `BackendContract` in your tests, give it a fixture named `backend`, and tell it how to move time:
 
     import pytest
     from django_jobs.testing.conformance import BackendContract
@@ -22,7 +22,7 @@ Every test starts from an empty store. For readable failures, have pytest rewrit
 `pytest.register_assert_rewrite("django_jobs.testing.conformance")` in a `conftest.py`.
 """
 
-# ruff: noqa: S101 - assertions are what this module is for
+# ruff: noqa: S101, S311 - assertions are what this module is for, and its random orders are to be repeatable
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..backends import Backend, CancelOutcome, JobRecord, WorkerInfo
-from ..definition import OPTION_NAMES, UNSET, JobDefinition
+from ..definition import OPTION_NAMES, UNSET, JobDefinition, Unset
 from ..envelope import unseal
 from ..exceptions import JobConflict, JobNotFound, PayloadNotSerializable, PayloadTooLarge
 from ..ids import new_id
@@ -83,7 +83,7 @@ OPTION_SAMPLES: dict[str, Any] = {
     "timeout": 12.5,
     "backoff": {"strategy": "table", "delays": [1, 2.5, 30], "jitter": 0.1},
     "retry_delay": 9,
-    "name": "Zoë's \"best\" 100% \\ job ☕ 🎉",
+    "name": 'Zoë\'s "best" 100% \\ job ☕ 🎉',
     "reference": "report-42; DROP TABLE jobs --",
     "group": "größe",
     "tags": ["red", "grün", "100%"],
@@ -196,7 +196,8 @@ class EnqueueContract(Contract):
         claims = backend.claim(QUEUE, worker, 600)
         assert [c.id for c in claims] == ids
         assert backend.settle([settlement(c) for c in claims]) == [True] * 600
-        self.assert_each_in_one_place(backend, ids)
+        (numbers,) = backend.stats()
+        assert dict(numbers.counts) == {"completed": 600}
         assert backend.held(worker) == {}
 
     def test_a_job_without_a_delay_is_pending_at_once(self, backend: Backend) -> None:
@@ -247,7 +248,8 @@ class EnqueueContract(Contract):
                 assert abs((record.available_at - given.available_at).total_seconds()) < 0.001
             else:
                 waits = (record.available_at - record.enqueued_at).total_seconds()
-                assert abs(waits - float(given.delay or 0)) < 0.01, option
+                delay = 0 if isinstance(given.delay, Unset) else given.delay
+                assert abs(waits - delay) < 0.01, option
             if record.state == "pending":
                 (claim,) = backend.claim(record.queue, self.worker(backend), 1)
                 opened = unseal(claim.body, claim.signature, id=job_id, queue=record.queue, handler=HANDLER)
@@ -496,7 +498,7 @@ class SettleContract(Contract):
         assert (record.definition.payload, record.definition.name) == ({"n": 1}, "named")
         moments = [record.enqueued_at, record.started_at, record.finished_at]
         assert all(m is not None and m.utcoffset() == timedelta(0) for m in moments)
-        assert sorted(moments, key=lambda m: m or datetime.max) == moments
+        assert sorted(moment for moment in moments if moment is not None) == moments
         assert backend.held(claim.worker_id) == {}
         self.assert_each_in_one_place(backend, [claim.id])
 
@@ -1004,13 +1006,15 @@ class LawsContract(Contract):
             self._run(backend, random.Random(seed))
 
     def _run(self, backend: Backend, rng: random.Random) -> None:
-        ids = backend.enqueue_many([definition(max_attempts=rng.randint(1, 3), delay=rng.choice([0, 5])) for _ in "abcd"])
+        ids = backend.enqueue_many(
+            [definition(max_attempts=rng.randint(1, 3), delay=rng.choice([0, 5])) for _ in range(4)]
+        )
         claims: list[Claim] = []
         settled: Counter[tuple[str, int]] = Counter()
         numbers = dict.fromkeys(ids, 0)
         worker = self.worker(backend)
         kinds = [*OutcomeKind]
-        for _ in range(60):
+        for _ in range(40):
             match rng.randrange(9):
                 case 0 | 1 | 2:
                     claims += backend.claim(QUEUE, worker, rng.randint(1, 3), suspect=rng.random() < 0.5)

@@ -25,10 +25,13 @@ class WorkerOptions:
     limits: Limits = field(default_factory=Limits)
 
 
-def assemble(backend: Backend, queues: Sequence[str], options: WorkerOptions, chores: Sequence[Chore] = ()) -> Coordinator:
+def assemble(
+    backend: Backend, queues: Sequence[str], options: WorkerOptions, chores: Sequence[Chore] = ()
+) -> Coordinator:
     """A coordinator for `queues`, in the order in which they are to be served.
 
-    Its children serve all of its queues: as many as the queue with most workers asks for, and isolated as the first one.
+    Its children serve all of its queues: as many as the queue with most workers asks for, and isolated as the first
+    one.
     """
     per_queue = [conf.queue(name) for name in queues]
     isolation = options.isolation or ("inline" if options.limits.cycles is not None else per_queue[0].isolation)

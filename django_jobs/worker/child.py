@@ -76,7 +76,7 @@ class Child:
             else:
                 self.running, self.queue = claim.id, claim.queue
                 outcome = run_attempt(claim, guard, self)
-            done.append((number, *packed(outcome)))
+            done.append((number, packed(outcome)))
         self.outbox.send((DONE, self.slot, done))
 
     def run_hooks(self, number: int, claim: tuple[Any, ...], transition: tuple[Any, ...], *rest: Any) -> None:
@@ -91,7 +91,7 @@ class Child:
             result,
             None if error is None else ErrorRecord._make(error),
         )
-        self.outbox.send((DONE, self.slot, [(number, *packed(Outcome("hook")))]))
+        self.outbox.send((DONE, self.slot, [(number, packed(Outcome("hook")))]))
 
     # -- controls of the running job ----------------------------------------------------------------------------
 
@@ -118,5 +118,5 @@ def packed(outcome: Outcome) -> tuple[Any, ...]:
 
 def unpacked(values: tuple[Any, ...]) -> Outcome:
     """The outcome in plain values."""
-    kind, result, error, *rest = values
-    return Outcome(kind, result, None if error is None else ErrorRecord._make(error), *rest)
+    outcome = Outcome._make(values)
+    return outcome if outcome.error is None else outcome._replace(error=ErrorRecord._make(outcome.error))

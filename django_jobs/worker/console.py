@@ -61,7 +61,12 @@ def _line(s: Settlement) -> str:
 
 def _json(s: Settlement) -> str:
     claim = s.claim
-    fields = {"outcome": s.transition.word, "queue": claim.queue, "handler": claim.handler, "id": claim.id}
+    fields: dict[str, object] = {
+        "outcome": s.transition.word,
+        "queue": claim.queue,
+        "handler": claim.handler,
+        "id": claim.id,
+    }
     fields |= {"attempt": claim.attempt, "seconds": round(s.seconds, 6)}
     if s.error is not None:
         fields |= {"reason": s.transition.reason, "error": s.error.class_path, "message": s.error.message[:1000]}

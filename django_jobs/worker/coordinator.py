@@ -218,7 +218,9 @@ class Coordinator:
             if answer:
                 settled.append(s)
             else:
-                logger.warning("job %s is not ours any more; its outcome (%s) is dropped", s.claim.id, s.transition.word)
+                logger.warning(
+                    "job %s is not ours any more; its outcome (%s) is dropped", s.claim.id, s.transition.word
+                )
         self._after(settled)
 
     def _settle_alone(self, s: Settlement) -> bool:
@@ -243,7 +245,9 @@ class Coordinator:
             transition = s.transition
             if transition.target is not Target.COMPLETED:
                 message = s.error.message[:1000] if s.error is not None else ""
-                events.append((s.claim.id, s.claim.queue, _event_type(transition), message, {"attempt": s.claim.attempt}))
+                events.append(
+                    (s.claim.id, s.claim.queue, _event_type(transition), message, {"attempt": s.claim.attempt})
+                )
                 if transition.target is Target.WAITING:
                     self._promote_at = min(self._promote_at, now + transition.delay)
                     self._next_due = min(self._next_due or math.inf, now + transition.delay)
@@ -423,7 +427,7 @@ class Coordinator:
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """Claim no more, give back what was not started, let what runs finish in time, then kill it and give it back."""
+        """Claim no more, give back what was not started, let what runs finish in time, else kill it."""
         self._drain_until = time.monotonic() + conf.shutdown_timeout
         signals_seen = max(self.stop_signals.count, 1)
         self._unsettled += [give_back(claim) for claim in self.executor.take_back()]
@@ -483,7 +487,7 @@ class _Store:
                 self.coordinator.store_is_back()
             return False
         if isinstance(error, DatabaseError | JobsError | OSError):
-            logger.debug("a turn failed", exc_info=True)
+            logger.debug("a turn failed", exc_info=error)
             self.coordinator.store_failed(error)
             return True
         return False
@@ -505,5 +509,3 @@ def _bare_claim(job_id: str, worker_id: str, claim_no: int) -> Claim:
 def _memory_mb() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024 if sys.platform != "darwin" else peak / 1024 / 1024
-
-

@@ -1,7 +1,7 @@
 """The inline executor: runs jobs in the worker's own process. For `--once`, tests, and platforms without fork.
 
-It cannot end a handler that holds on: at the deadline `JobTimeout` is raised in it, and after the grace a watchdog thread
-gives up the whole process, whose lease then brings the job back.
+It cannot end a handler that holds on: at the deadline `JobTimeout` is raised in it, and after the grace a watchdog
+thread gives up the whole process, whose lease then brings the job back.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any
 from django.db import connections
 
 from ..conf import conf
-from ..retry import OutcomeKind
-from ..runtime import Claim, Outcome, clip, run_attempt, run_hooks
+from ..runtime import Claim, clip, run_attempt, run_hooks
 from ..settlement import Settlement
 from .interrupts import AlarmGuard
 from .pace import Pace
@@ -50,12 +49,11 @@ class Inline:
         self._lease_until = math.inf
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="django_jobs-lease", daemon=True)
-        self._guard: AlarmGuard | None = None
+        self._guard = AlarmGuard(self._set_deadline)
 
     def start(self) -> None:
         """Load the site's handlers and start the thread that keeps the lease."""
         load_handlers()
-        self._guard = AlarmGuard(self._set_deadline)
         self._keeper.start()
 
     @property
@@ -98,7 +96,6 @@ class Inline:
 
     def collect(self) -> list[Finished]:
         """Run jobs for a few milliseconds, at least one."""
-        assert self._guard is not None
         done: list[Finished] = []
         started = time.monotonic()
         while self._hooks:
@@ -171,5 +168,3 @@ class Inline:
                         connections.close_all()
         finally:
             connections.close_all()
-
-

@@ -1,4 +1,6 @@
-"""Signals: flags in the coordinator, deadlines in whoever runs a handler, and children that do not outlive their parent."""
+"""Signals: flags in the coordinator, deadlines in whoever runs a handler, and children that do not outlive their
+parent.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +65,8 @@ class StopSignals:
 
 
 def ignore_stop_signals() -> None:
-    """In children: the coordinator decides when they end. A no-op handler, as an ignored signal would be passed on to programs
-    that a handler starts."""
+    """In children: the coordinator decides when they end. A no-op handler, as an ignored signal would be passed on to
+    programs that a handler starts."""
     signal.set_wakeup_fd(-1)
     for number in STOPPING:
         signal.signal(number, _nothing)

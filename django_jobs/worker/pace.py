@@ -24,7 +24,9 @@ class Pace:
         self._mean = seconds if self._mean is None else self._mean + WEIGHT * (seconds - self._mean)
         before = self._by_handler.get(handler, seconds)
         # One slow run counts at once, quick ones have to show that they stay so.
-        self._by_handler[handler] = max(seconds, before) if seconds > QUICK_SECONDS else before + WEIGHT * (seconds - before)
+        self._by_handler[handler] = (
+            max(seconds, before) if seconds > QUICK_SECONDS else before + WEIGHT * (seconds - before)
+        )
 
     def target(self) -> int:
         """How many jobs to have in hand: one a child, and what the children do within 50 ms."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import math
@@ -39,8 +40,7 @@ class Finished(NamedTuple):
     outcome: Outcome
 
 
-@dataclass(slots=True)
-class _Sent:
+class _Sent(NamedTuple):
     claim: Claim | None  # None: hooks, which are nobody's claim
     message: int
     at: float
@@ -90,6 +90,8 @@ class Pool:
     def start(self) -> None:
         """Load the site's handlers, then fork the template and the children. Closes every database connection."""
         load_handlers()
+        gc.collect()
+        gc.freeze()  # what is loaded stays: the collector need not look at it again and again
         self.pace = Pace(self.size, 2 * conf.claim_batch)
         self._open()
 
@@ -126,7 +128,11 @@ class Pool:
     def claims(self) -> list[Claim]:
         """The claims that are here."""
         waiting = [claim for item in self._backlog if not isinstance(item, Settlement) for claim in item]
-        return [*waiting, *(s.claim for s in self._sent.values() if s.claim is not None), *(f.claim for f in self._done)]
+        return [
+            *waiting,
+            *(s.claim for s in self._sent.values() if s.claim is not None),
+            *(f.claim for f in self._done),
+        ]
 
     def lease_until(self, when: float) -> None:
         """Tell the children when the lease ends (monotonic clock)."""
@@ -171,15 +177,14 @@ class Pool:
                     return
                 self._sent[message] = _Sent(None, message, time.monotonic())
             else:
-                jobs = []
-                for claim in item:
-                    self._numbers += 1
-                    jobs.append((self._numbers, tuple(claim)))
+                numbers = range(message + 1, message + 1 + len(item))
+                jobs = list(zip(numbers, map(tuple, item), strict=True))
                 if not self._to_children.try_send((JOBS, message, jobs)):
                     return
-                now = time.monotonic()
+                self._numbers += len(item)
                 self._waiting -= len(item)
-                for (number, _), claim in zip(jobs, item, strict=True):
+                now = time.monotonic()
+                for number, claim in zip(numbers, item, strict=True):
                     self._sent[number] = _Sent(claim, message, now)
             self._backlog.popleft()
 
@@ -191,7 +196,9 @@ class Pool:
 
     def next_deadline(self) -> float:
         """When the next look at the children is due (monotonic clock)."""
-        deadlines = [self._slots.deadline(slot) + conf.kill_grace for slot in range(self.size) if self._seats[slot].alive]
+        deadlines = [
+            self._slots.deadline(slot) + conf.kill_grace for slot in range(self.size) if self._seats[slot].alive
+        ]
         wanted = [seat.wanted_at for seat in self._seats if not seat.alive and seat.wanted_at]
         soonest = min((*deadlines, *wanted), default=math.inf)
         return max(soonest, time.monotonic() + 0.01)
@@ -212,8 +219,8 @@ class Pool:
             kind, slot, content = message
             self._seats[slot].early_deaths = 0
             if kind == DONE:
-                for number, *values in content:
-                    self._finish(number, unpacked(tuple(values)))
+                for number, values in content:
+                    self._finish(number, unpacked(values))
             else:
                 job_id, queue, type_, text, data = content
                 self.notes.append((job_id, queue, type_, text, json.loads(data)))
@@ -287,8 +294,12 @@ class Pool:
                 self._spawn(slot)
 
     def _find_lost(self) -> None:
-        """A child that is killed between taking a message and saying so leaves no trace: what nobody has is given back."""
-        idle = bool(self._sent) and not self._backlog and not any(self._slots.message(slot) for slot in range(self.size))
+        """A child that is killed between taking a message and saying so leaves no trace: what nobody has is given
+        back.
+        """
+        idle = (
+            bool(self._sent) and not self._backlog and not any(self._slots.message(slot) for slot in range(self.size))
+        )
         if not idle:
             self._all_idle_since = None
             return
@@ -394,8 +405,10 @@ class Pool:
 
 
 def load_handlers() -> None:
-    """Import every handler, so that the children share their code. What can't be imported fails when a job asks for it."""
-    for key in registry.keys():
+    """Import every handler, so that the children share their code. What can't be imported fails when a job asks for
+    it.
+    """
+    for key in registry.handler_keys():
         try:
             registry.get(key)
         except (UnknownHandler, InvalidHandler) as error:

@@ -92,10 +92,8 @@ class Deaf(JobHandler):
     def handle(self, ctx: JobContext) -> None:
         end = time.monotonic() + ctx.payload["seconds"]
         while time.monotonic() < end:
-            try:
+            with contextlib.suppress(BaseException):
                 time.sleep(0.05)
-            except BaseException:
-                pass
 
 
 @register("trial.die")

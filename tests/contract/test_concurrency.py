@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.db.models import F
 
 from django_jobs.backends import CancelOutcome
 from django_jobs.exceptions import JobConflict, JobNotFound
 from django_jobs.ids import new_id
 from django_jobs.maintenance.reap import reap
+from django_jobs.models import Job
 from django_jobs.retry import OutcomeKind
 from django_jobs.testing.conformance import QUEUE, Contract, definition, settlement
 from tests.support.threads import run_together
 
 JOBS = 200
-ROUNDS = 15
+ROUNDS = 10
 
 
 class TestConcurrency(Contract):
@@ -153,12 +156,6 @@ class TestConcurrency(Contract):
 
     def test_two_promoters_at_once_promote_each_job_once(self, backend):
         ids = backend.enqueue_many([definition(delay=60) for _ in range(100)])
-        from datetime import timedelta
-
-        from django.db.models import F
-
-        from django_jobs.models import Job
-
         Job.objects.using(backend.database).update(available_at=F("available_at") - timedelta(seconds=61))
         answers = run_together(*[partial(backend.promote_due, 30)] * 3)
         promoted = sum(p.promoted for p in answers)

@@ -26,6 +26,7 @@ from django_jobs.maintenance.store import clock
 from django_jobs.management.base import age, aligned, one_of
 from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
 from tests.support.site import site_env
+from tests.support.threads import run_together
 from tests.support.waiting import wait_until
 
 from .conftest import claim_all, lose, work_off
@@ -454,6 +455,16 @@ def test_expire_is_bounded_per_call(store: DatabaseBackend, monkeypatch: pytest.
     work_off(store, "default")
     CompletedJob.objects.using(store.database).update(keep_until=clock(store) - timedelta(hours=1))
     assert [expire(store), expire(store), expire(store)] == [10, 2, 0]
+
+
+def test_many_hosts_may_expire_at_once(store: DatabaseBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_jobs.maintenance.cleanup.BATCH", 7)
+    Jobs.dispatch_many([Jobs.define("trial.noop") for _ in range(300)])
+    work_off(store, "default")
+    CompletedJob.objects.using(store.database).update(keep_until=clock(store) - timedelta(hours=1))
+    counts = run_together(*[lambda: expire(store)] * 4)
+    assert sum(counts) + expire(store) == 300
+    assert ids(CompletedJob, store) == set()
 
 
 @pytest.mark.parametrize("backend", ["memory.MemoryBackend", "null.NullBackend"])

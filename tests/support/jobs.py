@@ -12,7 +12,17 @@ from django_jobs.envelope import seal
 from django_jobs.ids import new_id
 from django_jobs.runtime import Claim, Outcome, run_attempt
 
-CLAIM_FIELDS = {"claim_no", "attempt", "crashes", "suspect", "body", "signature", "history", "enqueued_at", "claimed_at"}
+CLAIM_FIELDS = {
+    "claim_no",
+    "attempt",
+    "crashes",
+    "suspect",
+    "body",
+    "signature",
+    "history",
+    "enqueued_at",
+    "claimed_at",
+}
 
 
 def whole(handler: str = "unit.job", payload: Any = None, **options: Any) -> JobDefinition:

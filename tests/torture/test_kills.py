@@ -25,7 +25,9 @@ def start(queue: DatabaseBackend) -> WorkerProcess:
 
 
 def storm(queue: DatabaseBackend, proof: Path, jobs: int, seconds: float, seed: int) -> Counter[str]:
-    """Two workers; a random child, template or coordinator of theirs is killed again and again until every job is done."""
+    """Two workers; a random child, template or coordinator of theirs is killed again and again until every job is
+    done.
+    """
     rng = random.Random(seed)
     refs = Jobs.dispatch_many(
         [Jobs.define("trial.write", {"path": str(proof), "seconds": 0.005}).backoff("none") for _ in range(jobs)]

@@ -5,7 +5,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from django_jobs import JobHandler, JobRef, Jobs
-from django_jobs.backends import CancelOutcome, get_backend
+from django_jobs.backends import CancelOutcome, WorkerInfo, get_backend
 from django_jobs.exceptions import (
     InvalidDefinition,
     JobConflict,
@@ -16,7 +16,6 @@ from django_jobs.exceptions import (
     UnknownHandler,
 )
 from django_jobs.testing.conformance import settlement
-from django_jobs.backends import WorkerInfo
 
 MEMORY = {"BACKEND": "django_jobs.backends.memory.MemoryBackend"}
 SOME_ID = "01900000-0000-7000-8000-0000000000aa"
@@ -94,7 +93,7 @@ def test_a_queue_may_name_its_backend(settings):
 
 def test_a_bad_default_of_the_site_is_named_at_the_enqueue(settings):
     settings.JOBS_DEFAULTS = {"max_attempts": 0}
-    with pytest.raises(InvalidDefinition, match="^JOBS_DEFAULTS: max_attempts"):
+    with pytest.raises(InvalidDefinition, match=r"^JOBS_DEFAULTS: max_attempts"):
         Jobs.push("unit.plain")
 
 
@@ -116,7 +115,7 @@ def test_an_unknown_option_or_handler_or_backend_stores_nothing(memory):
         Jobs.push("unit.nobody")
     with pytest.raises(ImproperlyConfigured, match="no backend 'nowhere'"):
         Jobs.push("unit.plain", backend="nowhere")
-    with pytest.raises(ImproperlyConfigured, match="no.such"):
+    with pytest.raises(ImproperlyConfigured, match="No module named"):
         Jobs.push("unit.plain", backend="broken")
     assert memory.stats() == []
 
@@ -161,12 +160,11 @@ def test_a_result_is_there_once_the_job_is_done(memory):
 
 
 def test_a_result_of_a_failed_or_cancelled_job_says_why(memory):
-    failed, cancelled = Jobs.push("unit.plain"), Jobs.push("unit.plain")
+    failed, cancelled = Jobs.push("unit.plain"), Jobs.push("unit.plain", delay=60)
     memory.settle([settlement(claim(memory, failed), "failed")])
     with pytest.raises(JobFailed) as caught:
         failed.result()
     assert caught.value.reason == "failed"
-    memory.release([c for c in [memory.claim("default", SOME_ID, 9)] for c in c])
     assert cancelled.cancel() is CancelOutcome.CANCELLED
     with pytest.raises(JobFailed) as caught:
         cancelled.result()
@@ -198,5 +196,5 @@ def test_a_running_job_is_not_deleted_unless_by_force(memory):
 
 @pytest.mark.parametrize("verb", [Jobs.get, Jobs.cancel, Jobs.retry, Jobs.delete])
 def test_what_is_no_id_is_refused(verb):
-    with pytest.raises(InvalidDefinition, match="^id: "):
+    with pytest.raises(InvalidDefinition, match=r"^id: "):
         verb("not-an-id")

@@ -46,7 +46,12 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E003", "JOBS_BACKOFF", {"strategy": "magic"}, {"strategy": "fixed", "base": 1}),
         ("E004", "JOBS_BACKENDS", {"default": {"BACKEND": "no.such.Backend"}}, {"default": {"BACKEND": MEMORY}}),
         ("E004", "JOBS_BACKENDS", {"default": {}}, {"default": {"BACKEND": DATABASE, "OPTIONS": {"LISTEN": False}}}),
-        ("E004", "JOBS_BACKENDS", {"default": {"BACKEND": DATABASE, "OPTIONS": {"X": 1}}}, {"default": {"BACKEND": DATABASE}}),
+        (
+            "E004",
+            "JOBS_BACKENDS",
+            {"default": {"BACKEND": DATABASE, "OPTIONS": {"X": 1}}},
+            {"default": {"BACKEND": DATABASE}},
+        ),
         ("E004", "JOBS_BACKENDS", {"default": {"BACKEND": DATABASE, "NAME": 1}}, {"default": {"BACKEND": DATABASE}}),
         (
             "E004",

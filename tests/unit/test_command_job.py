@@ -7,7 +7,6 @@ from django_jobs.handlers.command import parse_command
 from tests.support.jobs import make_claim, run
 
 
-
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
@@ -30,7 +29,7 @@ def test_a_command_is_given_as_a_text_or_a_mapping(payload, expected):
     ],
 )
 def test_what_is_no_command_is_refused_at_the_enqueue_and_fails_for_good_in_the_worker(payload, settings):
-    with pytest.raises(InvalidDefinition, match="^payload: "):
+    with pytest.raises(InvalidDefinition, match=r"^payload: "):
         Jobs.push("command", payload)
     assert run(make_claim("command", payload)).kind == "failed"
 

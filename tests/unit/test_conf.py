@@ -1,15 +1,17 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
 from django_jobs.conf import Conf, QueueOptions, Setting, conf, parse_queues
 
 
-def test_every_setting_has_a_default_and_is_read_anew(settings):
+def test_a_setting_has_a_default_and_follows_every_override(settings):
     assert conf.lease_seconds == 30
     settings.JOBS_LEASE_SECONDS = 60
     assert conf.lease_seconds == 60
-    del settings.JOBS_LEASE_SECONDS
-    assert conf.lease_seconds == 30
+    with override_settings(JOBS_LEASE_SECONDS=90):
+        assert conf.lease_seconds == 90
+    assert conf.lease_seconds == 60
 
 
 def test_the_handlers_are_the_setting_without_a_suffix(settings):
@@ -17,11 +19,8 @@ def test_the_handlers_are_the_setting_without_a_suffix(settings):
     assert conf.handlers == {"a": "b"}
 
 
-def test_the_documented_defaults_hold(settings):
-    for name in dir(settings):
-        if name.startswith("JOBS"):
-            delattr(settings, name)
-    found = {name: getattr(conf, name) for name, value in vars(Conf).items() if isinstance(value, Setting)}
+def test_the_documented_defaults_hold():
+    found = {name: value.default for name, value in vars(Conf).items() if isinstance(value, Setting)}
     assert found["queues"] == ["default"]
     assert found["default_backend"] == found["database_alias"] == "default"
     assert found["backends"]["default"]["BACKEND"] == "django_jobs.backends.database.DatabaseBackend"

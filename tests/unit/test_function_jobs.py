@@ -112,7 +112,7 @@ def test_no_payload_is_a_call_without_arguments():
 
 @pytest.mark.parametrize("payload", [None, [], {}, [1, 2, 3], {"a": 1, "z": 2}, {"b": 2}])
 def test_a_payload_that_does_not_fit_is_refused_at_the_enqueue_and_fails_for_good_in_the_worker(payload):
-    with pytest.raises(InvalidDefinition, match="^payload: 'unit.add' can't be called so"):
+    with pytest.raises(InvalidDefinition, match=r"^payload: 'unit.add' can't be called so"):
         Jobs.push("unit.add", payload)
     result = outcome(add, payload)
     assert result.kind == "failed"

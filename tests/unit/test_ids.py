@@ -53,5 +53,5 @@ def test_an_id_may_be_given_in_every_form_of_a_uuid():
 
 @pytest.mark.parametrize("value", ["", "1", None, 5, b"x" * 16, "g" * 32, object()])
 def test_what_is_no_uuid_is_refused(value):
-    with pytest.raises(InvalidDefinition, match="^uuid: "):
+    with pytest.raises(InvalidDefinition, match=r"^uuid: "):
         parse_id(value, "uuid")

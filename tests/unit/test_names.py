@@ -11,9 +11,11 @@ def test_a_queue_may_have_a_plain_name(name):
     assert check_queue(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "A", ".a", "-a", "_a", "a b", "a\n", "ä", "a/b", "a'b", "a%b", "q" * 65, None, 5, b"a"])
+@pytest.mark.parametrize(
+    "name", ["", "A", ".a", "-a", "_a", "a b", "a\n", "ä", "a/b", "a'b", "a%b", "q" * 65, None, 5, b"a"]
+)
 def test_a_queue_may_not_have_a_name_that_needs_quoting(name):
-    with pytest.raises(InvalidDefinition, match="^queue: "):
+    with pytest.raises(InvalidDefinition, match=r"^queue: "):
         check_queue(name)
 
 
@@ -24,7 +26,7 @@ def test_a_handler_key_may_be_any_plain_word(key):
 
 @pytest.mark.parametrize("key", ["", ".a", "a b", "a\n", 'a"b', "k" * 129, None, 5, "é"])
 def test_a_handler_key_may_not_need_quoting(key):
-    with pytest.raises(InvalidDefinition, match="^handler: "):
+    with pytest.raises(InvalidDefinition, match=r"^handler: "):
         check_handler(key)
 
 

@@ -216,7 +216,7 @@ def test_a_backoff_may_be_given_in_many_forms(value, expected):
 
 @pytest.mark.parametrize("value", [True, False, object(), len, "fast", {"stragety": "fixed"}, {1: 2}, -1, [], [[1]]])
 def test_what_is_no_backoff_is_refused(value):
-    with pytest.raises(InvalidDefinition, match="^backoff: "):
+    with pytest.raises(InvalidDefinition, match=r"^backoff: "):
         parse_backoff(value)
 
 

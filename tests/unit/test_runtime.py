@@ -16,7 +16,16 @@ from django_jobs import (
 )
 from django_jobs.exceptions import RecordedError
 from django_jobs.retry import COMPLETE, GIVE_BACK, LONGEST_DELAY, Facts, OutcomeKind, decide
-from django_jobs.runtime import ErrorRecord, Outcome, clip, record_error, result_json, run_attempt, run_hooks, wants_hooks
+from django_jobs.runtime import (
+    ErrorRecord,
+    Outcome,
+    clip,
+    record_error,
+    result_json,
+    run_attempt,
+    run_hooks,
+    wants_hooks,
+)
 from tests.support.jobs import make_claim, run
 
 KEY = "unit.run"
@@ -258,7 +267,9 @@ def test_a_tampered_job_is_rejected_and_never_runs(attempt, handlers, caplog):
 
 
 def test_a_copied_envelope_is_corrupt_on_another_id_queue_or_handler(attempt, handlers):
-    handlers({KEY: type("Handler", (JobHandler,), {"handle": lambda self, ctx: None}), "unit.other": f"{__name__}.Noted"})
+    handlers(
+        {KEY: type("Handler", (JobHandler,), {"handle": lambda self, ctx: None}), "unit.other": f"{__name__}.Noted"}
+    )
     claim = make_claim(KEY)
     for other in ({"id": make_claim(KEY).id}, {"queue": "mail"}, {"handler": "unit.other"}):
         assert run(claim._replace(**other)).kind == "corrupt"

@@ -83,7 +83,16 @@ def test_the_first_entry_that_missed_its_handler_survives_the_bound(settings):
 
 @pytest.mark.parametrize(
     "history",
-    ["not json", "{}", "5", "null", '["text", 5, null]', '[{}]', '[{"outcome":"handler_missing","at_epoch":"x"}]', "[" * 10],
+    [
+        "not json",
+        "{}",
+        "5",
+        "null",
+        '["text", 5, null]',
+        "[{}]",
+        '[{"outcome":"handler_missing","at_epoch":"x"}]',
+        "[" * 10,
+    ],
 )
 def test_an_unreadable_history_stops_no_settlement(history, settings):
     settings.JOBS_MAX_HISTORY = 1

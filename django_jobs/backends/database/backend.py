@@ -50,8 +50,9 @@ _OWN = {"DATABASE", "LISTEN"}
 class DatabaseBackend(Backend):
     """Jobs in a database of the site: SQLite, PostgreSQL, MariaDB or MySQL.
 
-    An enqueue is part of the caller's transaction on that database. `OPTIONS`: `DATABASE`, an alias in `DATABASES` (default:
-    `JOBS_DATABASE_ALIAS`); `LISTEN`, False where sessions are not kept, as behind PgBouncer in transaction mode.
+    An enqueue is part of the caller's transaction on that database. `OPTIONS`: `DATABASE`, an alias in `DATABASES`
+    (default: `JOBS_DATABASE_ALIAS`); `LISTEN`, False where sessions are not kept, as behind PgBouncer in transaction
+    mode.
     """
 
     supports = Supports(transactional=True)
@@ -60,7 +61,8 @@ class DatabaseBackend(Backend):
         super().__init__(alias, options)
         if unknown := set(options) - _OWN:
             raise ImproperlyConfigured(
-                f"JOBS_BACKENDS[{alias!r}]['OPTIONS']: unknown option {sorted(unknown)[0]!r}. It takes {', '.join(sorted(_OWN))}."
+                f"JOBS_BACKENDS[{alias!r}]['OPTIONS']: unknown option {min(unknown)!r}. "
+                f"It takes {', '.join(sorted(_OWN))}."
             )
         self.database: str = self.options.get("DATABASE") or conf.database_alias
 
@@ -323,7 +325,9 @@ class DatabaseBackend(Backend):
         return RawSQL(self._raw_now(), [], output_field=Job._meta.get_field("available_at"))
 
     def _retrying(self, act: Callable[[], T]) -> T:
-        """Run `act`; try it again after a deadlock, but only where the transaction is ours: in the caller's it would be half."""
+        """Run `act`; try it again after a deadlock, but only where the transaction is ours: in the caller's it would
+        be half.
+        """
         if connections[self.database].in_atomic_block:
             return act()
         for attempt in range(1, TRIES):
@@ -333,7 +337,7 @@ class DatabaseBackend(Backend):
                 if not self.sql.is_retryable(error):
                     raise
                 logger.info("a lock was in the way (try %d): %s", attempt, error)
-                time.sleep(random.uniform(0.0, 0.02 * 2**attempt))
+                time.sleep(random.uniform(0.0, 0.02 * 2**attempt))  # noqa: S311 - spreads tries, guards nothing
         return act()
 
 

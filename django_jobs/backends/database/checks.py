@@ -1,4 +1,4 @@
-"""System checks of a database that keeps jobs. They read settings, never the database: `check` runs before `migrate`."""
+"""System checks of a database that keeps jobs. They read settings only: `check` runs before `migrate`."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _check_sqlite(database: str, options: dict[str, Any]) -> list[checks.CheckMe
     if str(options.get("transaction_mode", "")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
         found.append(
             checks.Warning(
-                f"DATABASES[{database!r}]: SQLite's transactions are deferred, so a worker and a web process can fail with "
-                "'database is locked'.",
+                f"DATABASES[{database!r}]: SQLite's transactions are deferred, so a worker and a web process can "
+                "fail with 'database is locked'.",
                 hint='Add "transaction_mode": "IMMEDIATE" to its OPTIONS.',
                 id="django_jobs.W001",
             )
@@ -60,7 +60,7 @@ def _check_sqlite(database: str, options: dict[str, Any]) -> list[checks.CheckMe
     if "journal_mode" not in str(options.get("init_command", "")).lower():
         found.append(
             checks.Warning(
-                f"DATABASES[{database!r}]: SQLite without its write-ahead log lets readers and writers block each other.",
+                f"DATABASES[{database!r}]: without its write-ahead log, SQLite's readers and writers block each other.",
                 hint='Add "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL" to its OPTIONS.',
                 id="django_jobs.W002",
             )

@@ -26,7 +26,9 @@ ECHO_SECONDS = 0.010
 
 
 class PostgreSQLStatements(Statements):
-    """The statements for PostgreSQL. `now()` would be the start of the caller's transaction: the statement's start is used."""
+    """The statements for PostgreSQL. `now()` would be the start of the caller's transaction: the statement's start is
+    used.
+    """
 
     now = "statement_timestamp()"
 
@@ -54,7 +56,8 @@ class PostgreSQLStatements(Statements):
                                         enqueued_at, available_at, state)
                 SELECT {taken}, 0, 0, 0, '', FALSE, {self.now}, {due},
                        CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END
-                FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
+                FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[],
+                %s::text[],
                             %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::float8[])
                      AS t({fields}, due_at, delay)""",
                 [array(column) for column in zip(*rows, strict=True)],
@@ -73,7 +76,8 @@ class PostgreSQLStatements(Statements):
                            attempt = j.attempt + 1, started_at = {self.now}
                     FROM picked WHERE j.id = picked.id RETURNING j.*
                 )
-                SELECT id::text, queue, handler, worker_id::text, claim_no, attempt, crashes, suspect, envelope, signature,
+                SELECT id::text, queue, handler, worker_id::text, claim_no, attempt, crashes, suspect, envelope,
+                signature,
                        history, {self.epoch("enqueued_at")}, {self.epoch(self.now)}
                 FROM claimed ORDER BY rank, available_at, id""",
                 [queue, worker_id, queue, limit, worker_id],
@@ -116,12 +120,12 @@ class PostgreSQLStatements(Statements):
                 )
                 SELECT id::text, claim_no FROM gone""",
                 [
-                    array(s.claim.id for s in settlements),
-                    array(s.claim.worker_id for s in settlements),
-                    array(s.claim.claim_no for s in settlements),
+                    plain_array(s.claim.id for s in settlements),
+                    plain_array(s.claim.worker_id for s in settlements),
+                    plain_array(str(s.claim.claim_no) for s in settlements),
                     array(s.result for s in settlements),
-                    array(s.seconds for s in settlements),
-                    array(s.keep_seconds for s in settlements),
+                    plain_array(str(s.seconds) for s in settlements),
+                    plain_array("NULL" if s.keep_seconds is None else str(s.keep_seconds) for s in settlements),
                 ],
             )
             return set(cursor.fetchall())
@@ -171,9 +175,16 @@ def array(values: Iterable[Any]) -> str:
     return "{" + ",".join(map(_element, values)) + "}"
 
 
+def plain_array(words: Iterable[str]) -> str:
+    """An array of ids or numbers, which need no quotes."""
+    return "{" + ",".join(words) + "}"
+
+
 def _element(value: Any) -> str:
     if value is None:
         return "NULL"
+    if value == "":
+        return '""'
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f'"{value.isoformat()}"' if isinstance(value, datetime) else repr(value)

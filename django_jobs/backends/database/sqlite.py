@@ -71,7 +71,7 @@ class SQLiteStatements(Statements):
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         if self.connection.is_in_memory_db():  # type: ignore[attr-defined]
             return Wakeup()
-        return DataVersionWakeup(self.connection.get_connection_params())  # type: ignore[no-untyped-call]
+        return DataVersionWakeup(self.connection.get_connection_params())
 
 
 class DataVersionWakeup(Wakeup):

@@ -93,7 +93,8 @@ class Statements(ABC):
         marks = ", ".join(["%s"] * len(INSERTED))
         due = f"COALESCE(%s, {self.later('%s')})"
         sql = f"""
-            INSERT INTO {self.job} ({fields}, attempt, crashes, claim_no, history, suspect, enqueued_at, available_at, state)
+            INSERT INTO {self.job}
+                   ({fields}, attempt, crashes, claim_no, history, suspect, enqueued_at, available_at, state)
             VALUES ({marks}, 0, 0, 0, '', {self.false}, {self.now}, {due},
                     CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END)"""
         with self.connection.cursor() as cursor:
@@ -177,7 +178,8 @@ class Statements(ABC):
                 [self.uid(worker_id), *ids],
             )
             cursor.execute(
-                f"SELECT {self.claimed_columns()} FROM {self.job} WHERE {chosen} ORDER BY {self.rank}, available_at, id",
+                f"""SELECT {self.claimed_columns()} FROM {self.job} WHERE {chosen}
+                    ORDER BY {self.rank}, available_at, id""",
                 ids,
             )
             return [self.claim_of(row) for row in cursor.fetchall()]
@@ -347,7 +349,8 @@ class Statements(ABC):
         """Claims whose worker is lost, has stopped, or has no row."""
         with self.connection.cursor() as cursor:
             cursor.execute(
-                f"""SELECT {self.claimed_columns("j.")} FROM {self.job} j LEFT JOIN {self.worker} w ON w.id = j.worker_id
+                f"""SELECT {self.claimed_columns("j.")}
+                    FROM {self.job} j LEFT JOIN {self.worker} w ON w.id = j.worker_id
                     WHERE j.worker_id IS NOT NULL AND j.state IN ('running', 'cancel_requested')
                       AND (w.id IS NULL OR w.state IN ('lost', 'stopped'))
                     ORDER BY j.id LIMIT %s""",

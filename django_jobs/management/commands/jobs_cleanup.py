@@ -93,7 +93,8 @@ class Command(JobsCommand):
         if "failed" in states and not options["dry_run"] and not options["force"]:
             self.confirm(lambda: count(dry_run=True, only=["failed"])["failed"])
         counts = count(dry_run=options["dry_run"], only=states)
-        self.end_progress()
+        if self.stderr.isatty():
+            self.count_line("")
         if options["json"]:
             self.print_json(
                 {
@@ -131,15 +132,11 @@ class Command(JobsCommand):
 
     def progress(self) -> Callable[[int], None] | None:
         """Where long work is watched, a line that counts."""
-        if not self.stderr.isatty():
-            return None
-        self._counting = True
-        return lambda n: self.stderr.write(f"\r{n:,}", ending="")
+        return (lambda n: self.count_line(f"{n:,}")) if self.stderr.isatty() else None
 
-    def end_progress(self) -> None:
-        """Clear the line that counts."""
-        if getattr(self, "_counting", False):
-            self.stderr.write("\r\x1b[K", ending="")
+    def count_line(self, text: str) -> None:
+        """Write over the line that counts."""
+        self.stderr.write(f"\r{text:<12}\r", style_func=str, ending="")
 
     def report(self, counts: dict[str, int], *, dry_run: bool) -> None:
         """One line for each state."""

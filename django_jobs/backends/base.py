@@ -12,7 +12,7 @@ Laws, which `django_jobs.testing.conformance` tests on every backend:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -186,8 +186,10 @@ class Backend(ABC):
         """Make up to `limit` scheduled jobs that are due pending."""
 
     @abstractmethod
-    def lost_claims(self, limit: int = 500) -> list[Claim]:
+    def lost_claims(self, limit: int = 500, queues: Collection[str] | None = None) -> list[Claim]:
         """Mark workers whose lease is over as lost, then answer up to `limit` claims of lost and stopped workers.
+
+        Only those on `queues`, where some are named.
 
         The claims are still theirs in the store: settle them.
         """

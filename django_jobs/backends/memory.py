@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -174,7 +174,7 @@ class MemoryBackend(Backend):
             rest = [r for r in scheduled if r.state == "scheduled"]
             return Promotion(len(due), max(rest[0].available_at - now, 0.0) if rest else None)
 
-    def lost_claims(self, limit: int = 500) -> list[Claim]:
+    def lost_claims(self, limit: int = 500, queues: Collection[str] | None = None) -> list[Claim]:
         with self._lock:
             now = self.clock()
             for worker in self._workers.values():
@@ -184,6 +184,7 @@ class MemoryBackend(Backend):
                 row
                 for row in sorted(self._live.values(), key=lambda r: r.id)
                 if row.worker_id
+                and (not queues or row.queue in queues)
                 and (row.worker_id not in self._workers or self._workers[row.worker_id].state in ("lost", "stopped"))
             ]
             return [self._claim_of(row, now) for row in gone[:limit]]

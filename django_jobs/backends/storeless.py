@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..runtime import Claim
 from ..settlement import Settlement
@@ -30,7 +30,7 @@ class StorelessBackend(Backend):
     def promote_due(self, limit: int = 1000) -> Promotion:
         return Promotion(0, None)
 
-    def lost_claims(self, limit: int = 500) -> list[Claim]:
+    def lost_claims(self, limit: int = 500, queues: Collection[str] | None = None) -> list[Claim]:
         return []
 
     def held(self, worker_id: str) -> dict[str, int]:

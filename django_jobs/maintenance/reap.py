@@ -27,7 +27,7 @@ def reap(backend: Backend, queues: Collection[str] | None = None) -> list[Settle
     """
     done: list[Settlement] = []
     while True:
-        claims = [c for c in backend.lost_claims(BATCH) if queues is None or c.queue in queues]
+        claims = backend.lost_claims(BATCH, queues)
         settlements = [conclude(claim, LOST) for claim in claims]
         answers = backend.settle(settlements)
         settled = [s for s, answer in zip(settlements, answers, strict=True) if answer]

@@ -18,6 +18,9 @@ Subclass `BackendContract` in your tests, give it a fixture named `backend`, and
         def pause(self, backend, queue):
             backend.paused.add(queue)
 
+        def forget_worker(self, backend, worker_id):
+            del backend.workers[worker_id]
+
 Every test starts from an empty store. For readable failures, have pytest rewrite the assertions before the import:
 `pytest.register_assert_rewrite("django_jobs.testing.conformance")` in a `conftest.py`.
 """
@@ -131,6 +134,10 @@ class Contract:
         """Pause `queue`, as an operator would."""
         raise NotImplementedError("a contract's subclass says how to pause a queue: pause(self, backend, queue)")
 
+    def forget_worker(self, backend: Backend, worker_id: str) -> None:
+        """Remove what the store knows of a worker, as housekeeping does long after its end."""
+        raise NotImplementedError("a contract's subclass says how to forget a worker: forget_worker(self, backend, id)")
+
     # -- helpers ----------------------------------------------------------------------------------------------
 
     def worker(self, backend: Backend, lease_seconds: float = LEASE_SECONDS) -> str:
@@ -213,6 +220,16 @@ class EnqueueContract(Contract):
         assert record.state == "pending"
         assert record.available_at is not None
         assert abs((record.available_at - past).total_seconds()) < 0.01
+
+    def test_the_ends_of_the_calendar_are_due_times_like_any_other(self, backend: Backend) -> None:
+        last = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+        for when, state in ((last, "scheduled"), (datetime(1001, 1, 1, tzinfo=UTC), "pending")):
+            record = self.record(backend, backend.enqueue(definition(available_at=when)))
+            assert (record.state, record.available_at) == (state, when)
+        promoted, next_in = backend.promote_due()
+        assert promoted == 0
+        assert next_in is not None
+        assert next_in > 86_400 * 365 * 1000
 
     def test_an_absolute_due_time_wins_over_a_delay(self, backend: Backend) -> None:
         when = datetime.now(UTC) + timedelta(hours=5)
@@ -725,6 +742,12 @@ class LeaseContract(Contract):
         backend.deregister(claim.worker_id)
         assert [c.id for c in backend.lost_claims()] == [claim.id]
         assert not self.renew(backend, claim.worker_id)
+
+    def test_the_claims_of_a_worker_that_nobody_knows_are_lost(self, backend: Backend) -> None:
+        claim = self.claimed(backend)
+        self.forget_worker(backend, claim.worker_id)
+        assert not self.renew(backend, claim.worker_id)
+        assert [c.id for c in backend.lost_claims()] == [claim.id]
 
     def test_a_lost_worker_stays_lost_when_it_deregisters(self, backend: Backend) -> None:
         claim = self.claimed(backend)

@@ -326,10 +326,18 @@ class Coordinator:
         for chore in self.chores:
             if now >= chore.due_at and self._drain_until is None:
                 chore.due_at = now + chore.interval
-                chore.act()
+                self._do(chore)
         if now >= self._reconcile_at:
             self._reconcile_at = now + RECONCILE_SECONDS
             self._reconcile()
+
+    def _do(self, chore: Chore) -> None:
+        try:
+            chore.act()
+        except Exception as error:
+            if self._is_outage(error):
+                raise
+            logger.exception("%s failed; the work goes on", chore.name)
 
     def _reconcile(self) -> None:
         """Give back what the store says we hold and we know nothing of, as when the answer to a claim was lost.

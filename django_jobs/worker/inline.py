@@ -40,7 +40,7 @@ class Inline:
 
     def __init__(self, renew: Callable[[], bool]) -> None:
         self.notes: list[Note] = []
-        self.pace = Pace(1, 2 * conf.claim_batch)
+        self.pace = Pace(1, 4 * conf.claim_batch)
         self._renew = renew
         self._queue: deque[Claim] = deque()
         self._hooks: deque[Settlement] = deque()

@@ -92,7 +92,7 @@ class Pool:
         load_handlers()
         gc.collect()
         gc.freeze()  # what is loaded stays: the collector need not look at it again and again
-        self.pace = Pace(self.size, 2 * conf.claim_batch)
+        self.pace = Pace(self.size, 4 * conf.claim_batch)
         self._open()
 
     def _open(self) -> None:
@@ -121,8 +121,8 @@ class Pool:
         """How many claims more are wanted."""
         in_hand = self.in_hand
         target = self.pace.target()
-        if in_hand > target // 2 and in_hand >= self.size:
-            return 0
+        if in_hand > target - min(conf.claim_batch, target // 2) and in_hand >= self.size:
+            return 0  # claims come in batches, or not at all
         return max(min(target - in_hand, conf.claim_batch), 0)
 
     def claims(self) -> list[Claim]:

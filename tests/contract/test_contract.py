@@ -8,12 +8,13 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.models import F
 
 from django_jobs.backends import Backend
 from django_jobs.backends.memory import MemoryBackend
 from django_jobs.models import CompletedJob, Job, JobEvent, Queue, Worker
+from django_jobs.retry import OutcomeKind
 from django_jobs.testing.conformance import QUEUE, BackendContract, definition, settlement
 
 
@@ -30,6 +31,9 @@ class TestMemory(BackendContract):
 
     def pause(self, backend: Backend, queue: str) -> None:
         backend.paused.add(queue)
+
+    def forget_worker(self, backend: Backend, worker_id: str) -> None:
+        del backend._workers[worker_id]
 
     def test_clear_forgets_everything(self, backend):
         backend.settle([settlement(self.claimed(backend))])
@@ -56,6 +60,20 @@ class TestDatabase(BackendContract):
 
     def pause(self, backend: Backend, queue: str) -> None:
         Queue.objects.using(backend.database).create(name=queue, paused=True)
+
+    def forget_worker(self, backend: Backend, worker_id: str) -> None:
+        Worker.objects.using(backend.database).filter(id=worker_id).delete()
+
+    def test_a_batch_is_settled_whole_or_not_at_all(self, backend):
+        ids = backend.enqueue_many([definition(), definition()])
+        one, other = backend.claim(QUEUE, self.worker(backend), 2)
+        too_long = settlement(other, OutcomeKind.FAILED)
+        too_long = too_long._replace(transition=too_long.transition._replace(reason="r" * 100))
+        try:
+            assert backend.settle([settlement(one), too_long]) == [True, True]  # where the column cuts, or takes it
+        except DatabaseError:
+            assert [self.state(backend, job_id) for job_id in ids] == ["running", "running"]
+        self.assert_each_in_one_place(backend, ids)
 
     def test_the_kept_until_moment_follows_from_the_finish(self, backend):
         for keep_seconds, expected in ((None, None), (3600, timedelta(hours=1))):

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -163,9 +163,9 @@ class DatabaseBackend(Backend):
     def promote_due(self, limit: int = 1000) -> Promotion:
         return self._retrying(lambda: self.sql.promote_due(limit))
 
-    def lost_claims(self, limit: int = 500) -> list[Claim]:
+    def lost_claims(self, limit: int = 500, queues: Collection[str] | None = None) -> list[Claim]:
         self._retrying(self.sql.mark_lost)
-        return self.sql.claims_of_the_lost(limit)
+        return self.sql.claims_of_the_lost(limit, queues)
 
     def held(self, worker_id: str) -> dict[str, int]:
         rows = Job.objects.using(self.database).filter(worker_id=worker_id).values_list("id", "claim_no")

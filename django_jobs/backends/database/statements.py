@@ -6,7 +6,7 @@ Names in the SQL are constants of the models; every value is bound. `%%` is a pe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -345,16 +345,18 @@ class Statements(ABC):
                 [1],
             )
 
-    def claims_of_the_lost(self, limit: int) -> list[Claim]:
+    def claims_of_the_lost(self, limit: int, queues: Collection[str] | None) -> list[Claim]:
         """Claims whose worker is lost, has stopped, or has no row."""
+        names = list(queues or ())
+        chosen = f"AND j.queue IN ({', '.join(['%s'] * len(names))})" if names else ""
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"""SELECT {self.claimed_columns("j.")}
                     FROM {self.job} j LEFT JOIN {self.worker} w ON w.id = j.worker_id
                     WHERE j.worker_id IS NOT NULL AND j.state IN ('running', 'cancel_requested')
-                      AND (w.id IS NULL OR w.state IN ('lost', 'stopped'))
+                      AND (w.id IS NULL OR w.state IN ('lost', 'stopped')) {chosen}
                     ORDER BY j.id LIMIT %s""",
-                [limit],
+                [*names, limit],
             )
             return [self.claim_of(row) for row in cursor.fetchall()]
 

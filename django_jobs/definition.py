@@ -225,6 +225,7 @@ _UNITS |= {"d": 86400, "day": 86400, "w": 604800, "week": 604800}
 _UNITS |= {f"{unit}s": n for unit, n in _UNITS.items() if len(unit) > 1}  # "10ms" is not ten minutes
 _DURATION = re.compile(r"\s*\+?\s*(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]*)\s*", re.ASCII)
 _LONGEST_SECONDS = 100 * 365 * 86400.0
+_FIRST_YEAR, _LAST_YEAR = 1000, 9998  # MySQL's first; SQLite can't reckon with the last second of 9999
 
 
 def seconds(field_name: str, value: Any) -> float:
@@ -249,17 +250,20 @@ def moment(field_name: str, value: Any) -> datetime:
     """A moment in UTC. A naive one is taken only where USE_TZ is False, as local time."""
     if not isinstance(value, datetime):
         raise InvalidDefinition(f"{field_name}: a datetime is needed, not {type(value).__name__}.")
-    if timezone.is_naive(value):
-        if settings.USE_TZ:
-            raise InvalidDefinition(
-                f"{field_name}: {value.isoformat()} is naive. Give an aware one, such as django.utils.timezone.now()."
-            )
-        value = timezone.make_aware(value)
-    aware: datetime = value
+    if timezone.is_naive(value) and settings.USE_TZ:
+        raise InvalidDefinition(
+            f"{field_name}: {value.isoformat()} is naive. Give an aware one, such as django.utils.timezone.now()."
+        )
     try:
-        return aware.astimezone(UTC)
+        aware: datetime = timezone.make_aware(value) if timezone.is_naive(value) else value
+        when = aware.astimezone(UTC)
     except OverflowError:
-        raise InvalidDefinition(f"{field_name}: {value.isoformat()} is out of range.") from None
+        when = None
+    if when is None or not _FIRST_YEAR <= when.year <= _LAST_YEAR:
+        raise InvalidDefinition(
+            f"{field_name}: {value.isoformat()} is out of range. Give a year from {_FIRST_YEAR} to {_LAST_YEAR}."
+        )
+    return when
 
 
 def whole(field_name: str, value: Any, low: int, high: int) -> int:

@@ -104,6 +104,10 @@ BAD = [
     ("available_at", datetime(2030, 1, 1), "available_at"),  # noqa: DTZ001 - naive is the point
     ("available_at", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))), "available_at"),
     ("expires", datetime(2030, 1, 1), "expires"),  # noqa: DTZ001
+    ("available_at", datetime.max.replace(tzinfo=UTC), "available_at"),
+    ("available_at", datetime.min.replace(tzinfo=UTC), "available_at"),
+    ("available_at", datetime(9999, 1, 1, tzinfo=UTC), "available_at"),
+    ("expires_at", datetime(999, 12, 31, tzinfo=UTC), "expires_at"),
     ("expires", None, "expires"),
     ("expires", -5, "expires"),
     ("expires_at", 60, "expires_at"),

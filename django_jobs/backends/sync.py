@@ -121,13 +121,10 @@ class SyncBackend(StorelessBackend):
         """
         if not connections[self.database].in_atomic_block:
             return run_attempt(claim, _no_guard)
-        savepoint = transaction.savepoint(using=self.database)
-        outcome = run_attempt(claim, _no_guard)
-        if outcome.kind == OutcomeKind.COMPLETED:
-            transaction.savepoint_commit(savepoint, using=self.database)
-        else:
-            transaction.savepoint_rollback(savepoint, using=self.database)
-            transaction.set_rollback(False, using=self.database)
+        with transaction.atomic(using=self.database):
+            outcome = run_attempt(claim, _no_guard)
+            if outcome.kind != OutcomeKind.COMPLETED:
+                transaction.set_rollback(True, using=self.database)
         return outcome
 
     def _hooks(self, settlement: Settlement) -> None:

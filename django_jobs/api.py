@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from . import envelope, port, registry
+from . import envelope, port, registry, signals
 from .backends import Backend, CancelOutcome, JobRecord, get_backend
 from .conf import conf
 from .definition import UNSET, JobBuilder, JobDefinition, definition_of
@@ -227,11 +227,22 @@ def _checked(where: str, options: tuple[tuple[str, Any], ...]) -> dict[str, Any]
 
 def _enqueue(backend: Backend, definitions: list[JobDefinition]) -> None:
     if backend.supports.transactional or not backend.supports.shared:
-        backend.enqueue_many(definitions)
+        _push(backend, definitions)
         return
     for definition in definitions:  # checked now, pushed after the commit: a rolled back caller leaves no job behind
         envelope.seal(definition)
-    transaction.on_commit(partial(backend.enqueue_many, definitions))
+    transaction.on_commit(partial(_push, backend, definitions))
+
+
+def _push(backend: Backend, definitions: list[JobDefinition]) -> None:
+    backend.enqueue_many(definitions)
+    if signals.job_enqueued.receivers:
+        backend.after_commit(partial(_tell, backend, definitions))
+
+
+def _tell(backend: Backend, definitions: list[JobDefinition]) -> None:
+    for d in definitions:
+        signals.job_enqueued.send_robust(type(backend), job_id=d.id, queue=d.queue, handler=d.handler)
 
 
 port.fill(Jobs)

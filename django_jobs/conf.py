@@ -36,12 +36,19 @@ DEFAULT_OPTIONS: dict[str, Any] = {
 }
 
 
+class Unread:
+    """The type of `UNREAD`: the setting has not been read since it changed."""
+
+
+UNREAD = Unread()
+
+
 class Setting(Generic[T]):
     """A setting `JOBS_<NAME>` with its default. A read costs a tenth of a microsecond: every job makes a few."""
 
     def __init__(self, default: T) -> None:
         self.default = default
-        self._kept: list[T] = []
+        self._kept: T | Unread = UNREAD
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = "JOBS" if name == "handlers" else f"JOBS_{name.upper()}"
@@ -53,13 +60,14 @@ class Setting(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> Setting[T] | T:
         if instance is None:
             return self
-        if not self._kept:
-            self._kept.append(getattr(settings, self.name, self.default))
-        return self._kept[0]
+        kept = self._kept
+        if isinstance(kept, Unread):
+            kept = self._kept = getattr(settings, self.name, self.default)
+        return kept
 
     def forget(self) -> None:
         """Read the setting anew at the next access."""
-        self._kept.clear()
+        self._kept = UNREAD
 
 
 class Conf:

@@ -179,7 +179,7 @@ class JobBuilder:
         return self._with(available_at=when)
 
     def expires(self, when: datetime | float | timedelta | str) -> JobBuilder:
-        """Do not start the job after this moment, or this long from now; it fails as `expired` then."""
+        """Do not start the job after this moment, or this long from now by this host's clock; it fails as `expired`."""
         return self._with(expires=when)
 
     def ttl(self, seconds: float | timedelta | str | None) -> JobBuilder:
@@ -308,6 +308,11 @@ def _source(value: Any) -> str:
     return str(value)
 
 
+def _retry_delay(value: Any) -> dict[str, Any]:
+    base = seconds("retry_delay", value)
+    return checked_backoff("exponential", base=base, cap=max(base, 3600.0))
+
+
 def _timeout(value: Any) -> float | None:
     if value is None:
         return None
@@ -332,7 +337,7 @@ _OPTIONS: dict[str, Callable[[Any], tuple[str, Any]]] = {
     "max_retries": lambda v: ("max_attempts", whole("max_retries", v, 0, 9_999) + 1),
     "timeout": lambda v: ("timeout", _timeout(v)),
     "backoff": lambda v: ("backoff", parse_backoff(v)),
-    "retry_delay": lambda v: ("backoff", checked_backoff("exponential", base=seconds("retry_delay", v), cap=3600)),
+    "retry_delay": lambda v: ("backoff", _retry_delay(v)),
     "name": lambda v: ("name", names.check_label("name", v)),
     "reference": lambda v: ("reference", names.check_label("reference", v)),
     "group": lambda v: ("group", names.check_label("group", v)),

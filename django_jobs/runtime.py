@@ -102,7 +102,7 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
     try:
         with guard(definition.timeout):
             if signals.job_started.receivers:
-                signals.send(signals.job_started, type(handler), ctx=ctx)
+                signals.job_started.send_robust(type(handler), ctx=ctx)
             value = _call(handler, ctx)
         outcome = _outcome_of(value, handler)
     except JobCancelled as error:
@@ -335,7 +335,7 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
         getattr(handler, name)(ctx, *for_hook)
     except Exception:
         logger.exception("%s of job %s failed", name, claim.id)
-    signals.send(signal, type(handler), ctx=ctx, **for_signal)
+    signal.send_robust(type(handler), ctx=ctx, **for_signal)
     _tidy_connections()
 
 

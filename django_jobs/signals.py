@@ -16,9 +16,6 @@ The sender is the handler class for `job_*` (the backend class for `job_enqueued
 
 from __future__ import annotations
 
-import logging
-from typing import Any
-
 from django.dispatch import Signal
 
 job_enqueued = Signal()
@@ -29,14 +26,3 @@ job_failed = Signal()
 job_cancelled = Signal()
 worker_started = Signal()
 worker_stopped = Signal()
-
-logger = logging.getLogger("django_jobs.signals")
-
-
-def send(signal: Signal, sender: Any, **arguments: Any) -> None:
-    """Send `signal`; log what a receiver raises, and go on."""
-    if not signal.receivers:
-        return
-    for receiver, answer in signal.send_robust(sender, **arguments):
-        if isinstance(answer, Exception):
-            logger.error("a signal receiver failed: %r", receiver, exc_info=answer)

@@ -12,7 +12,7 @@ Laws, which `django_jobs.testing.conformance` tests on every backend:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -150,6 +150,10 @@ class Backend(ABC):
     @abstractmethod
     def enqueue_many(self, definitions: Sequence[JobDefinition]) -> list[str]:
         """Store definitions, all or none; answers their ids in order."""
+
+    def after_commit(self, act: Callable[[], object]) -> None:
+        """Call `act` when what was enqueued is there for others to see: at once, or after the caller's commit."""
+        act()
 
     # -- the worker's verbs -----------------------------------------------------------------------------------
 

@@ -40,7 +40,6 @@ class _Row:
     history: str = ""
     started_at: float | None = None
     finished_at: float | None = None
-    keep_until: float | None = None
     result: str = ""
     reason: str = ""
     error: ErrorRecord = field(default_factory=ErrorRecord)
@@ -157,10 +156,9 @@ class MemoryBackend(Backend):
             row.state, row.reason, row.error = "failed", s.transition.reason, s.error or ErrorRecord()
             row.crashes += s.transition.crash
             self._failed[row.id] = row
-        elif s.keep_seconds != 0:
+        elif s.keep_seconds != 0 or target is not Target.COMPLETED:
             row.state = str(target)
             row.result = s.result if target is Target.COMPLETED else ""
-            row.keep_until = None if s.keep_seconds is None else now + s.keep_seconds
             self._completed[row.id] = row
         return True
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from django.db import DatabaseError
+
 from ..backends import Backend
 from ..exceptions import JobsError
 from ..retry import OutcomeKind
@@ -36,7 +38,7 @@ def reap(backend: Backend, queues: Collection[str] | None = None) -> list[Settle
             logger.warning("job %s was lost with worker %s: %s", s.claim.id, s.claim.worker_id, s.transition.word)
         try:
             backend.record_events([(s.claim.id, s.claim.queue, "reaped", s.transition.word, {}) for s in settled])
-        except JobsError:
+        except (JobsError, DatabaseError):
             logger.exception("the timeline could not be written")
         if len(claims) < BATCH or not settled:
             return done

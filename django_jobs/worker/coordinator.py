@@ -178,7 +178,7 @@ class Coordinator:
                 self._pause(max(self._store_retry_at - time.monotonic(), 0.0))
         if self.worker_id:
             self._wakeup = self.backend.wakeup(self.queues)
-            signals.send(signals.worker_started, type(self), worker_id=self.worker_id, queues=list(self.queues))
+            signals.worker_started.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
             for queue in self.queues:
                 self.console.say(f"processing queue '{queue}'")
 
@@ -192,7 +192,7 @@ class Coordinator:
                     self.backend.deregister(self.worker_id)
             except (DatabaseError, JobsError) as error:
                 logger.warning("could not say good-bye to the store: %s", error)
-            signals.send(signals.worker_stopped, type(self), worker_id=self.worker_id, queues=list(self.queues))
+            signals.worker_stopped.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
             self.stop_signals.restore()
 
     # -- outcomes -------------------------------------------------------------------------------------------------

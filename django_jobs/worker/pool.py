@@ -41,9 +41,15 @@ class Finished(NamedTuple):
 
 
 class _Sent(NamedTuple):
-    claim: Claim | None  # None: hooks, which are nobody's claim
+    claim: Claim | None
     message: int
     at: float
+    hooks: Settlement | None = None  # what was sent were the hooks of a stored outcome, which are nobody's claim
+
+
+class _Kill(NamedTuple):
+    job: int
+    reason: OutcomeKind
 
 
 @dataclass(slots=True)
@@ -54,8 +60,7 @@ class _Seat:
     wanted_at: float = 0.0
     born_at: float = 0.0
     early_deaths: int = 0
-    killed_job: int = 0
-    kill_reason: OutcomeKind = OutcomeKind.TIMED_OUT
+    killed: _Kill | None = None
     alive: bool = False
 
 
@@ -175,7 +180,7 @@ class Pool:
                 content: Any = (message, tuple(item.claim), transition, item.result, error)
                 if not self._to_children.try_send((HOOK, message, content)):
                     return
-                self._sent[message] = _Sent(None, message, time.monotonic())
+                self._sent[message] = _Sent(None, message, time.monotonic(), item)
             else:
                 numbers = range(message + 1, message + 1 + len(item))
                 jobs = list(zip(numbers, map(tuple, item), strict=True))
@@ -259,26 +264,25 @@ class Pool:
         if seat.early_deaths:
             logger.error("a child died at its start (%s); the next one follows in %.1f s", death, wait)
         seat.wanted_at = time.monotonic() + wait
-        seat.killed_job = 0
+        seat.killed = None
 
     def _obituary(self, seat: _Seat, job: int, death: Death) -> Outcome:
-        if seat.killed_job == 0:
+        if seat.killed is None:
             return Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", f"the process that ran the job was {death}"))
-        if seat.killed_job != job:  # it had finished what it was killed for; this one is a neighbour
-            return Outcome(OutcomeKind.INTERRUPTED)
+        if seat.killed != (job, OutcomeKind.TIMED_OUT):
+            return Outcome(OutcomeKind.INTERRUPTED)  # a neighbour: what the child was killed for had just ended
         text = "the job did not stop when its time was up, and was killed"
-        return Outcome(seat.kill_reason, error=ErrorRecord("django_jobs.exceptions.JobTimeout", text))
+        return Outcome(OutcomeKind.TIMED_OUT, error=ErrorRecord("django_jobs.exceptions.JobTimeout", text))
 
     def _end_overdue(self) -> None:
         now = time.monotonic()
         for slot, seat in enumerate(self._seats):
             job = self._slots.job(slot)
-            if job and seat.alive and not seat.killed_job and now > self._slots.deadline(slot) + conf.kill_grace:
-                self._kill(slot, OutcomeKind.TIMED_OUT)
+            if job and seat.alive and seat.killed is None and now > self._slots.deadline(slot) + conf.kill_grace:
+                self._kill(slot, job, OutcomeKind.TIMED_OUT)
 
-    def _kill(self, slot: int, reason: OutcomeKind) -> None:
-        seat = self._seats[slot]
-        seat.killed_job, seat.kill_reason = self._slots.job(slot), reason
+    def _kill(self, slot: int, job: int, reason: OutcomeKind) -> None:
+        self._seats[slot].killed = _Kill(job, reason)
         if pid := self._slots.pid(slot):
             kill_group(pid)
 
@@ -356,10 +360,14 @@ class Pool:
         return numbers
 
     def _requeue(self, numbers: set[int]) -> None:
-        """Put what was unread back in line, in its order. Hooks among it are dropped: they run at most once."""
-        claims = [sent.claim for n in sorted(numbers, reverse=True) if (sent := self._sent.pop(n, None)) and sent.claim]
-        self._backlog.extendleft([claim] for claim in claims)
-        self._waiting += len(claims)
+        """Put what was unread back in line, in its order."""
+        for number in sorted(numbers, reverse=True):
+            sent = self._sent.pop(number, None)
+            if sent is not None and sent.hooks is not None:
+                self._backlog.appendleft(sent.hooks)
+            elif sent is not None and sent.claim is not None:
+                self._backlog.appendleft([sent.claim])
+                self._waiting += 1
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -372,7 +380,7 @@ class Pool:
         self._done.clear()
         for slot, seat in enumerate(self._seats):
             if seat.alive:
-                self._kill(slot, OutcomeKind.INTERRUPTED)
+                self._kill(slot, self._slots.job(slot), OutcomeKind.INTERRUPTED)
         return claims
 
     def restart(self) -> None:
@@ -384,7 +392,7 @@ class Pool:
         """Kill the children that run something; their jobs come back from `collect()` as interrupted."""
         for slot, seat in enumerate(self._seats):
             if seat.alive and self._slots.message(slot):
-                self._kill(slot, OutcomeKind.INTERRUPTED)
+                self._kill(slot, self._slots.job(slot), OutcomeKind.INTERRUPTED)
 
     def stop(self) -> None:
         """End the children and the template."""

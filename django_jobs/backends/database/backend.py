@@ -15,7 +15,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.db.models import Count, Min
 from django.db.models.expressions import RawSQL
 
-from ... import envelope, signals
+from ... import envelope
 from ...conf import conf
 from ...definition import JobDefinition
 from ...exceptions import JobConflict, JobNotFound, StoreUnavailable
@@ -92,13 +92,14 @@ class DatabaseBackend(Backend):
         except (OperationalError, InterfaceError) as error:
             raise StoreUnavailable(f"the job could not be stored in the database {self.database!r}: {error}") from error
         queues = {str(d.queue) for d in definitions}
-        transaction.on_commit(lambda: self.sql.notify(queues), using=self.database, robust=True)
-        if signals.job_enqueued.receivers:
-            transaction.on_commit(lambda: self._tell(definitions), using=self.database, robust=True)
+        self.after_commit(lambda: self.sql.notify(queues))
         return [str(d.id) for d in definitions]
 
+    def after_commit(self, act: Callable[[], object]) -> None:
+        transaction.on_commit(act, using=self.database, robust=True)
+
     def _enqueue_all(self, fresh: list[JobDefinition], given: list[JobDefinition]) -> None:
-        with transaction.atomic(using=self.database):
+        with self.sql.transaction():
             for start in range(0, len(fresh), ROWS_PER_STATEMENT):
                 self.sql.enqueue(fresh[start : start + ROWS_PER_STATEMENT])
             known = self._known({str(d.id) for d in given})
@@ -121,10 +122,6 @@ class DatabaseBackend(Backend):
             for model in (Job, CompletedJob, FailedJob)
             for found in model._default_manager.using(self.database).filter(id__in=ids).values_list("id", flat=True)
         }
-
-    def _tell(self, definitions: Sequence[JobDefinition]) -> None:
-        for d in definitions:
-            signals.send(signals.job_enqueued, type(self), job_id=d.id, queue=d.queue, handler=d.handler)
 
     # -- the worker's verbs -----------------------------------------------------------------------------------
 
@@ -234,7 +231,7 @@ class DatabaseBackend(Backend):
 
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
         self._retrying(lambda: self._retry(job_id, delay, resign))
-        transaction.on_commit(lambda: self.sql.notify(self._queue_of(job_id)), using=self.database, robust=True)
+        self.after_commit(lambda: self.sql.notify(self._queue_of(job_id)))
 
     def _retry(self, job_id: str, delay: float, resign: bool) -> None:
         with self.sql.transaction():

@@ -17,7 +17,7 @@ from ...retry import Target
 from ...runtime import Claim
 from ...settlement import Settlement
 from ..base import Wakeup
-from .statements import INSERTED, Statements
+from .statements import DEFAULT_KEEP_SECONDS, INSERTED, Statements
 
 logger = logging.getLogger("django_jobs.backends.database")
 
@@ -115,8 +115,9 @@ class PostgreSQLStatements(Statements):
                     SELECT {self.shared},
                            CASE WHEN state = 'running' THEN 'completed' ELSE 'cancelled' END,
                            CASE WHEN state = 'running' THEN result ELSE '' END,
-                           seconds, {self.now}, {self.later("keep")}
-                    FROM gone WHERE keep IS DISTINCT FROM 0 ON CONFLICT (id) DO NOTHING
+                           seconds, {self.now},
+                           {self.later(f"CASE WHEN state = 'running' THEN keep ELSE {DEFAULT_KEEP_SECONDS} END")}
+                    FROM gone WHERE keep IS DISTINCT FROM 0 OR state <> 'running' ON CONFLICT (id) DO NOTHING
                 )
                 SELECT id::text, claim_no FROM gone""",
                 [

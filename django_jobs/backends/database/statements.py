@@ -269,11 +269,11 @@ class Statements(ABC):
         rows = [
             (
                 *(s.history, str(target), s.result if target is Target.COMPLETED else "", s.seconds),
-                *self.keep_until(s),
+                *self.keep_until(s, target),
                 *(self.uid(s.claim.id), s.claim.claim_no),
             )
             for s, target in settlements
-            if s.keep_seconds != 0
+            if s.keep_seconds != 0 or target is not Target.COMPLETED
         ]
         if rows:
             cursor.executemany(
@@ -286,9 +286,9 @@ class Statements(ABC):
             )
         self.delete(cursor, [s for s, _ in settlements])
 
-    def keep_until(self, settlement: Settlement) -> tuple[int, float]:
+    def keep_until(self, settlement: Settlement, target: Target) -> tuple[int, float]:
         """(1 to keep for ever, seconds to keep)."""
-        if settlement.transition.target is not Target.COMPLETED:
+        if target is not Target.COMPLETED:
             return 0, DEFAULT_KEEP_SECONDS
         return (1, 0.0) if settlement.keep_seconds is None else (0, float(settlement.keep_seconds))
 

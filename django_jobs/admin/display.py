@@ -130,4 +130,7 @@ def timeline(events: Iterable[JobEvent]) -> str:
 
 
 def _data(data: Any) -> str:
-    return pretty(data) if data else EMPTY
+    """A row has few facts, each short: `attempt: 2`."""
+    if not isinstance(data, dict) or not data:
+        return pretty(data) if data else EMPTY
+    return ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in redacted(data).items())

@@ -189,6 +189,7 @@ class Coordinator:
             self._wakeup.close()
             try:
                 if self.worker_id:
+                    self.renew_lease()  # for the counters on its row
                     self.backend.deregister(self.worker_id)
             except (DatabaseError, JobsError) as error:
                 logger.warning("could not say good-bye to the store: %s", error)

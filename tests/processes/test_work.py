@@ -285,7 +285,7 @@ def test_the_worker_row_tells_of_its_life(queue: DatabaseBackend) -> None:
         w.signal(signal.SIGINT)
         assert w.wait() == 0
     row = Worker.objects.using(queue.database).get(id=row.id)
-    assert row.state == "stopped"
+    assert (row.state, row.settled) == ("stopped", 1)
     assert "[Worker] stop signal received, finishing current cycle..." in w.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -52,6 +53,9 @@ def moment_of(field: str, label: StrOrPromise) -> Callable[[Any, Any], str]:
         return display.moment(getattr(obj, field))
 
     return shown
+
+
+_QUALIFIER = re.compile(r'\b(group|tag|source|reference|name):(?:"([^"]*)"|(\S+))')
 
 
 class ObjectAction(NamedTuple):
@@ -238,7 +242,9 @@ class StoredJobAdmin(FactsAdmin):
     """What the pages of live, completed and failed jobs have in common."""
 
     search_fields = ("name", "reference")
-    search_help_text = gettext_lazy("By the whole id, or by a part of the name or reference.")
+    search_help_text = gettext_lazy(
+        "By the whole id, or by a part of the name or reference. Exactly: group:…, tag:…, source:…, reference:…, name:…"
+    )
     list_filter: ClassVar[tuple[Any, ...]] = (QueueFilter, HandlerFilter)
     long_columns: ClassVar[tuple[str, ...]] = ("envelope", "signature", "history")
     readonly_fields: ClassVar[tuple[str, ...]] = (
@@ -253,6 +259,13 @@ class StoredJobAdmin(FactsAdmin):
     started = moment_of("started_at", gettext_lazy("started at"))
 
     @admin.display(description=gettext_lazy("id"))
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        for field, quoted, word in _QUALIFIER.findall(search_term):
+            value = quoted or word
+            where = {"tags__contains": f" {value} "} if field == "tag" else {field: value}
+            queryset = queryset.filter(**where)
+        return super().get_search_results(request, queryset, _QUALIFIER.sub("", search_term).strip())
+
     def short_id(self, obj: StoredJob) -> str:
         """The id, short enough for a list."""
         return display.short_id(obj.pk)

@@ -398,6 +398,14 @@ def test_search_by_id_reference_and_name(failed: Failed, boss: Client) -> None:
         assert '"envelope" LIKE' not in query["sql"]
 
 
+def test_search_by_group_tag_and_source(failed: Failed, boss: Client) -> None:
+    job, other = failed(group="june import", tags=["a", "slow"], source="cli"), failed(tags=["slower"])
+    for term in ('group:"june import"', "tag:slow", "source:cli", "tag:a source:cli", f"source:cli {job}"):
+        assert results(boss.get(url("failedjob"), {"q": term})) == [job], term
+    assert results(boss.get(url("failedjob"), {"q": "source:app"})) == [other]
+    assert results(boss.get(url("failedjob"), {"q": "tag:slow group:none"})) == []
+
+
 def test_filters(failed: Failed, boss: Client) -> None:
     dead, refused, mail = failed(), failed("trial.refuse"), failed(queue="mail")
     assert results(boss.get(url("failedjob"), {"reason__exact": "failed"})) == [refused]

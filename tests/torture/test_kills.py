@@ -15,7 +15,7 @@ from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import CompletedJob, FailedJob, JobEvent
 from tests.support.waiting import wait_until
-from tests.support.worker import WorkerProcess, children_of, lines, live, places
+from tests.support.worker import WorkerProcess, children_of, lines, live, places, registered
 
 STORM = {"JOBS_LEASE_SECONDS": 1.2, "JOBS_HEARTBEAT_INTERVAL": 0.3, "JOBS_REAP_INTERVAL": 0.3}
 
@@ -54,6 +54,7 @@ def storm(queue: DatabaseBackend, proof: Path, jobs: int, seconds: float, seed: 
                 workers[index] = start(queue)
             wait_until(lambda: len(lines(proof)) > seen or not live(queue), "work to go on", 30)  # noqa: B023
         for w in workers:
+            wait_until(lambda: w.pid in {row.pid for row in registered(queue)}, "the worker to be up")  # noqa: B023
             assert w.stop() == 0, w.text
     finally:
         for w in workers:

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import resource
-import selectors
+import select
 import socket
 import sys
 import time
@@ -422,16 +422,15 @@ class Coordinator:
         return min(wait, 5.0)
 
     def _pause(self, seconds: float) -> None:
-        with selectors.DefaultSelector() as selector:
-            fds = [self.stop_signals.fileno(), *self.executor.filenos()]
-            if self._wants_jobs() and (fd := self._wakeup.fileno()) is not None:
-                fds.append(fd)
-            for fd in fds:
-                if fd >= 0:
-                    selector.register(fd, selectors.EVENT_READ)
-            for key, _ in selector.select(seconds):
-                if key.fd == self.stop_signals.fileno():
-                    self.stop_signals.clear()
+        poll = select.poll()  # a new one each time costs less than keeping one in step with the descriptors
+        fds = [self.stop_signals.fileno(), *self.executor.filenos()]
+        if self._wants_jobs() and (fd := self._wakeup.fileno()) is not None:
+            fds.append(fd)
+        for fd in fds:
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        if any(fd == self.stop_signals.fileno() for fd, _ in poll.poll(math.ceil(seconds * 1000))):
+            self.stop_signals.clear()
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ def _resolve(key: str) -> type:
     if isinstance(target, str):
         try:
             target = import_string(target)
-        except ImportError as error:
+        except Exception as error:  # whatever the module raises as it is loaded
             raise InvalidHandler(f"handler {key!r}: cannot import {target!r} ({error}).") from error
     target = getattr(target, "job_handler", target)
     with _lock:

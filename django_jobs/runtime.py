@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -108,6 +109,7 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
     except JobCancelled as error:
         outcome = Outcome(OutcomeKind.CANCELLED, error=record_error(error))
     except JobTimeout as error:
+        _drop_connections()
         outcome = Outcome(
             OutcomeKind.TIMED_OUT, error=record_error(error), retry_after=_custom_delay(handler, ctx, error)
         )
@@ -274,7 +276,7 @@ def clip(text: str, limit: int, *, keep_end: bool = False) -> str:
         text = ("… " + text[-limit:]) if keep_end else (text[:limit] + " …")
     clean = text.encode("utf-8", "replace").decode().translate(_CONTROL)
     while len(raw := clean.encode()) > limit + 8:
-        clean = (raw[-limit:] if keep_end else raw[:limit]).decode("utf-8", "ignore")
+        clean = "" if limit <= 0 else (raw[-limit:] if keep_end else raw[:limit]).decode("utf-8", "ignore")
     return clean
 
 
@@ -333,7 +335,7 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
     for_hook, for_signal = arguments[transition.target]
     try:
         getattr(handler, name)(ctx, *for_hook)
-    except Exception:
+    except BaseException:
         logger.exception("%s of job %s failed", name, claim.id)
     signal.send_robust(type(handler), ctx=ctx, **for_signal)
     _tidy_connections()
@@ -358,6 +360,25 @@ def open_connections_afresh() -> None:
     if _connected and time.monotonic() - _last_use > IDLE_CONNECTION_SECONDS:
         for connection in connections.all(initialized_only=True):
             if not connection.in_atomic_block:
+                connection.close()
+
+
+def leave_no_transaction() -> None:
+    """In a child, after an attempt: drop connections that it left inside a transaction. The next job is not part of
+    it.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block or connection.run_on_commit:
+            with contextlib.suppress(Exception):
+                connection.connection.close()
+            del connections[connection.alias]
+
+
+def _drop_connections() -> None:
+    """After a timeout: it may have struck in the middle of a query, which then still runs on the connection."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            with contextlib.suppress(Exception):
                 connection.close()
 
 

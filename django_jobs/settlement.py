@@ -6,6 +6,7 @@ The worker, the reaper and the sync backend all settle through here, so that the
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from .exceptions import EnvelopeError, InvalidDefinition, InvalidHandler, Unknow
 from .retry import COMPLETE, GIVE_BACK, Facts, OutcomeKind, Target, Transition, decide, parse_backoff
 from .runtime import Claim, ErrorRecord, Outcome, clip
 
+logger = logging.getLogger("django_jobs.worker")
 HISTORY_TRACEBACK_BYTES = 4096
 
 
@@ -36,6 +38,18 @@ def conclude(claim: Claim, outcome: Outcome, *, rng: Callable[[], float] = rando
     """The settlement of `claim` after `outcome`."""
     if outcome.kind == OutcomeKind.COMPLETED:
         return Settlement(claim, COMPLETE, outcome.result, None, claim.history, outcome.seconds, outcome.keep_seconds)
+    try:
+        return _concluded(claim, outcome, rng)
+    except Exception as error:  # the row, or its history, holds what no job of ours can: it must not stop the others
+        logger.exception("job %s can't be settled by the rules", claim.id)
+        return Settlement(
+            claim,
+            Transition(Target.FAILED, "dead-lettered", reason="corrupt"),
+            error=ErrorRecord(type(error).__name__, clip(f"the stored job can't be judged: {error}", 500)),
+        )
+
+
+def _concluded(claim: Claim, outcome: Outcome, rng: Callable[[], float]) -> Settlement:
     kind = OutcomeKind(outcome.kind)
     transition = decide(_facts(claim), kind, retry_after=outcome.retry_after, rng=rng)
     history = claim.history if kind is OutcomeKind.INTERRUPTED else _with_entry(claim, outcome, transition)
@@ -89,7 +103,7 @@ def history_entries(history: str) -> list[dict[str, Any]]:
     """The entries of a stored history; none where it can't be read."""
     try:
         entries = json.loads(history) if history else []
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
@@ -117,4 +131,5 @@ def _with_entry(claim: Claim, outcome: Outcome, transition: Transition) -> str:
         first_missing = [e for e in entries if e.get("outcome") == OutcomeKind.HANDLER_MISSING][:1]
         entries = entries[-max(conf.max_history - 1, 1) :]
         entries = [e for e in first_missing if e not in entries] + entries
-    return json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace").decode()

@@ -11,6 +11,7 @@ Laws, which `django_jobs.testing.conformance` tests on every backend:
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +20,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..definition import JobDefinition
-from ..runtime import Claim
+from ..retry import Target, Transition
+from ..runtime import Claim, ErrorRecord
 from ..settlement import Settlement, give_back
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
+
+
+logger = logging.getLogger("django_jobs.backends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,33 @@ class Backend(ABC):
     @abstractmethod
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Write outcomes. Answers, per settlement, True for settled and False for lost (not this claim's any more)."""
+
+    def settle_anyway(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """`settle`; where one of a batch can't be written, it becomes a failure that can, and the others are as they
+        are.
+        """
+        try:
+            return self.settle(settlements)
+        except Exception as error:
+            if self.is_outage(error):
+                raise
+            logger.exception("a batch can't be settled as a whole")
+        return [self._settle_alone(s) for s in settlements]
+
+    def _settle_alone(self, s: Settlement) -> bool:
+        try:
+            return self.settle([s])[0]
+        except Exception as error:
+            if self.is_outage(error):
+                raise
+            logger.exception("the outcome of job %s can't be written", s.claim.id)
+            record = ErrorRecord(type(error).__name__, f"the outcome could not be written: {str(error)[:500]!a}")
+        plain = Transition(Target.FAILED, "dead-lettered", reason="corrupt")
+        return self.settle([Settlement(s.claim, plain, error=record)])[0]
+
+    def is_outage(self, error: BaseException) -> bool:
+        """Whether `error` says that the store is away or busy, so that the same may work later."""
+        return isinstance(error, OSError)
 
     def release(self, claims: Sequence[Claim]) -> list[bool]:
         """Give claims back without charging them."""

@@ -55,7 +55,7 @@ class StoredJob(models.Model):
         """What became of earlier attempts, oldest first."""
         try:
             entries = json.loads(self.history) if self.history else []
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
         return entries if isinstance(entries, list) else []
 

@@ -11,6 +11,7 @@ from ..conf import conf
 from .console import Console
 from .coordinator import Chore, Coordinator, Executor, Limits
 from .inline import Inline
+from .interrupts import StopSignals
 from .pool import Pool
 
 
@@ -23,6 +24,8 @@ class WorkerOptions:
     poll_interval: float | None = None
     show: str | None = None
     limits: Limits = field(default_factory=Limits)
+    stop_signals: StopSignals | None = None
+    """Already installed: then the process ends with the worker, and keeps them."""
 
 
 def assemble(
@@ -53,6 +56,8 @@ def assemble(
         console=Console(options.show or conf.show),
         chores=list(chores),
         limits=options.limits,
+        stop_signals=options.stop_signals or StopSignals(),
+        restores_signals=options.stop_signals is None,
         poll_interval=conf.poll_interval if options.poll_interval is None else options.poll_interval,
     )
     return coordinator

@@ -9,12 +9,19 @@ that waits. The coordinator keeps the children's end open as well, so that it ca
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import marshal
 import socket
 from typing import Any
 
 MESSAGE_BYTES = 400_000
+logger = logging.getLogger("django_jobs.worker")
 _TYPE = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)  # macOS has no SEQPACKET; datagrams do
+
+
+class TooBig(Exception):
+    """The message is longer than a receiver's buffer, or than the socket takes."""
 
 
 class Channel:
@@ -45,17 +52,19 @@ class Port:
 
     def send(self, message: Any) -> None:
         """Send, and wait for room."""
-        self.end.send(marshal.dumps(message))
+        self.end.send(_packed(message))
 
     def try_send(self, message: Any) -> bool:
         """Send without waiting. False: there is no room just now."""
         try:
-            self.end.send(marshal.dumps(message), socket.MSG_DONTWAIT)
+            self.end.send(_packed(message), socket.MSG_DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
             if error.errno in (105, 55):  # ENOBUFS, as Linux and macOS number it
                 return False
+            if error.errno == errno.EMSGSIZE:
+                raise TooBig from None
             raise
         return True
 
@@ -67,11 +76,20 @@ class Port:
     def try_receive(self) -> Any:
         """The next message, if there is one now. None: there is none."""
         with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionResetError):
-            size = self.end.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
-            if size:
-                return marshal.loads(self._view[:size])  # noqa: S302
+            while size := self.end.recv_into(self._buffer, 0, socket.MSG_DONTWAIT):
+                try:
+                    return marshal.loads(self._view[:size])  # noqa: S302
+                except (EOFError, ValueError, TypeError):
+                    logger.error("a message of %d bytes is not ours: a job wrote into the worker's socket", size)
         return None
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
         return self.end.fileno()
+
+
+def _packed(message: Any) -> bytes:
+    data = marshal.dumps(message)
+    if len(data) > MESSAGE_BYTES:
+        raise TooBig
+    return data

@@ -13,14 +13,22 @@ from typing import Any
 
 from ..conf import conf
 from ..retry import OutcomeKind, Target, Transition
-from ..runtime import Claim, ErrorRecord, Outcome, clip, open_connections_afresh, run_attempt, run_hooks
-from .channel import Port
+from ..runtime import (
+    Claim,
+    ErrorRecord,
+    Outcome,
+    clip,
+    leave_no_transaction,
+    open_connections_afresh,
+    run_attempt,
+    run_hooks,
+)
+from .channel import Port, TooBig
 from .interrupts import AlarmGuard, die_with_parent, ignore_stop_signals
 from .slots import Slots
 
 JOBS, HOOK = 0, 1  # kinds of messages to a child
 DONE, NOTE = 0, 1  # kinds of messages from one
-REPORT_SECONDS = 0.001
 UNKNOWN_TIMEOUT = 300.0
 
 
@@ -61,23 +69,30 @@ class Child:
             self.slots.leave(self.slot)
 
     def run(self, jobs: list[tuple[int, tuple[Any, ...]]], guard: AlarmGuard) -> None:
-        """Run the jobs of a message; report together those that end within a millisecond."""
-        done: list[tuple[Any, ...]] = []
-        reported = time.monotonic()
+        """Run the jobs of a message. Each is reported before the next one starts: what that does can't undo it."""
         for number, fields in jobs:
-            now = time.monotonic()
-            if done and now - reported > REPORT_SECONDS:
-                self.outbox.send((DONE, self.slot, done))
-                done, reported = [], now
+            if self.slots.revoked(self.slot):
+                return  # they have waited too long behind the one before, and are others' now
             claim = Claim._make(fields)
+            now = time.monotonic()
             self.slots.begin(self.slot, number, now, now + UNKNOWN_TIMEOUT)
             if now > self.slots.lease_until:
                 outcome = Outcome(OutcomeKind.INTERRUPTED)  # nobody renews any more: another worker may have it
             else:
                 self.running, self.queue = claim.id, claim.queue
                 outcome = run_attempt(claim, guard, self)
-            done.append((number, packed(outcome)))
-        self.outbox.send((DONE, self.slot, done))
+                if os.getpid() != self.slots.pid(self.slot):
+                    os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
+                leave_no_transaction()
+            self.report(number, outcome)
+
+    def report(self, number: int, outcome: Outcome) -> None:
+        """Tell the coordinator what a job came to."""
+        try:
+            self.outbox.send((DONE, self.slot, (number, packed(outcome))))
+        except TooBig:
+            error = ErrorRecord("", "the outcome was too big for a message between the worker's processes")
+            self.outbox.send((DONE, self.slot, (number, packed(outcome._replace(result="", error=error)))))
 
     def run_hooks(self, number: int, claim: tuple[Any, ...], transition: tuple[Any, ...], *rest: Any) -> None:
         """Run the hooks that follow a stored outcome."""
@@ -91,7 +106,7 @@ class Child:
             result,
             None if error is None else ErrorRecord._make(error),
         )
-        self.outbox.send((DONE, self.slot, [(number, packed(Outcome("hook")))]))
+        self.report(number, Outcome("hook"))
 
     # -- controls of the running job ----------------------------------------------------------------------------
 

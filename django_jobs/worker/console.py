@@ -45,7 +45,7 @@ class Console:
         try:
             self.stream.write(text)
             self.stream.flush()
-        except (BrokenPipeError, ValueError):  # whoever read it is gone; the work goes on
+        except (OSError, ValueError):  # whoever read it is gone; the work goes on
             self.show = "quiet"
 
 

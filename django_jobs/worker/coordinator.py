@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
 
 from .. import signals
 from ..backends import Backend, Wakeup, WorkerInfo
 from ..conf import conf
 from ..exceptions import JobsError
 from ..retry import Target, Transition
-from ..runtime import Claim, ErrorRecord, wants_hooks
+from ..runtime import Claim, wants_hooks
 from ..settlement import Settlement, conclude, give_back
 from .console import Console
 from .interrupts import StopSignals
@@ -49,7 +48,7 @@ class Executor(Protocol):
     def in_hand(self) -> int: ...
     @property
     def busy(self) -> bool: ...
-    def start(self) -> None: ...
+    def start(self, before_fork: Callable[[], None]) -> None: ...
     def room(self) -> int: ...
     def claims(self) -> list[Claim]: ...
     def lease_until(self, when: float) -> None: ...
@@ -99,8 +98,11 @@ class Coordinator:
     limits: Limits = field(default_factory=Limits)
     poll_interval: float = 1.0
     stop_signals: StopSignals = field(default_factory=StopSignals)
+    restores_signals: bool = True
+    """False where the process ends with the worker: a late signal must not end it any sooner."""
     worker_id: str = ""
     _wakeup: Wakeup = field(default_factory=Wakeup)
+    _listening: bool = False
     _unsettled: list[Settlement] = field(default_factory=list)
     _claimed: int = 0
     _settled: int = 0
@@ -123,9 +125,10 @@ class Coordinator:
 
     def run(self) -> None:
         """Work until a limit or a stop signal ends it; leave nothing behind."""
-        self.stop_signals.install()
+        if not self.stop_signals.installed:
+            self.stop_signals.install()
         try:
-            self.executor.start()
+            self.executor.start(self._forget_wakeup)
             self._register()
             while not self._over():
                 self._turn()
@@ -137,10 +140,11 @@ class Coordinator:
         self._take_outcomes()
         with _Store(self) as store:
             if store.reachable:
+                self._renew()  # first: what follows may have to wait for somebody's lock
                 self._settle()
-                self._renew()
-                self._keep_house()
-                self._claim()
+                if self.worker_id:
+                    self._keep_house()
+                    self._claim()
         self._guard_lease()
         self._wait()
 
@@ -177,7 +181,6 @@ class Coordinator:
             if not self.worker_id:
                 self._pause(max(self._store_retry_at - time.monotonic(), 0.0))
         if self.worker_id:
-            self._wakeup = self.backend.wakeup(self.queues)
             signals.worker_started.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
             for queue in self.queues:
                 self.console.say(f"processing queue '{queue}'")
@@ -194,7 +197,8 @@ class Coordinator:
             except (DatabaseError, JobsError) as error:
                 logger.warning("could not say good-bye to the store: %s", error)
             signals.worker_stopped.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
-            self.stop_signals.restore()
+            if self.restores_signals:
+                self.stop_signals.restore()
 
     # -- outcomes -------------------------------------------------------------------------------------------------
 
@@ -207,12 +211,7 @@ class Coordinator:
         if not self._unsettled:
             return
         batch = self._unsettled
-        try:
-            answers = self.backend.settle(batch)
-        except DatabaseError as error:
-            if self._is_outage(error):
-                raise
-            answers = [self._settle_alone(s) for s in batch]
+        answers = self.backend.settle_anyway(batch)
         self._unsettled = self._unsettled[len(batch) :]
         settled = []
         for s, answer in zip(batch, answers, strict=True):
@@ -223,18 +222,6 @@ class Coordinator:
                     "job %s is not ours any more; its outcome (%s) is dropped", s.claim.id, s.transition.word
                 )
         self._after(settled)
-
-    def _settle_alone(self, s: Settlement) -> bool:
-        """One row of a batch can't be written: write the others, and this one as a failure that can be."""
-        try:
-            return self.backend.settle([s])[0]
-        except DatabaseError as error:
-            if self._is_outage(error):
-                raise
-            logger.exception("the outcome of job %s can't be written", s.claim.id)
-            record = ErrorRecord(type(error).__name__, f"the outcome could not be written: {str(error)[:500]!a}")
-            plain = Settlement(s.claim, Transition(Target.FAILED, "dead-lettered", reason="corrupt"), error=record)
-            return self.backend.settle([plain])[0]
 
     def _after(self, settled: list[Settlement]) -> None:
         self._settled += len(settled)
@@ -306,8 +293,6 @@ class Coordinator:
         self.executor.abandon()
         self._unsettled.clear()
         self._strangers.clear()
-        self._wakeup.close()
-        self._wakeup = Wakeup()
         if self._drain_until is None:
             self.executor.restart()
             self._register()
@@ -336,7 +321,7 @@ class Coordinator:
         try:
             chore.act()
         except Exception as error:
-            if self._is_outage(error):
+            if self.backend.is_outage(error):
                 raise
             logger.exception("%s failed; the work goes on", chore.name)
 
@@ -360,20 +345,25 @@ class Coordinator:
         now = time.monotonic()
         if self._drain_until is not None or self._unsettled or now > self._lease_until - 0.1 * conf.lease_seconds:
             return
+        self._open_wakeup()
         room = self._room()
         if room <= 0 or (now < self._look_at and not self._wakeup.ready()):
             return
         asked = room
         suspects = now >= self._suspects_at and not any(claim.suspect for claim in self.executor.claims())
         for queue in self.queues:
-            claims = self.backend.claim(queue, self.worker_id, room)
-            if suspects and (lone := self.backend.claim(queue, self.worker_id, 1, suspect=True)):
-                claims = [*lone, *claims]
+            lone = self.backend.claim(queue, self.worker_id, 1, suspect=True) if suspects else []
+            if lone:
+                self._claimed += 1
+                self.executor.submit(lone)  # at once: what fails next must not lose it
+                room -= 1
                 suspects = False  # one at a time: if this worker is lost again, it is known with what
+            claims = self.backend.claim(queue, self.worker_id, room) if room > 0 else []
+            if lone or claims:
+                self._wakeup.worked()
             if claims:
                 self._claimed += len(claims)
                 self.executor.submit(claims)
-                self._wakeup.worked()
                 room -= len(claims)
             if room <= 0:
                 break
@@ -385,6 +375,15 @@ class Coordinator:
                 self._suspects_at = self._look_at
         if room == asked and self.limits.cycles is not None:
             self.console.empty(self.queues)
+
+    def _open_wakeup(self) -> None:
+        if not self._listening:
+            self._wakeup, self._listening = self.backend.wakeup(self.queues), True
+
+    def _forget_wakeup(self) -> None:
+        """No connection crosses a fork."""
+        self._wakeup.close()
+        self._wakeup, self._listening = Wakeup(), False
 
     def _wants_jobs(self) -> bool:
         return self._drain_until is None and self._room() > 0
@@ -413,8 +412,10 @@ class Coordinator:
             due.append(self._drain_until)
         elif self._wants_jobs():
             due.append(min(self._look_at, now + self._wakeup.interval))
-        due += [self._promote_at, *(chore.due_at for chore in self.chores)]
-        if self.limits.seconds is not None:
+        due.append(self._promote_at)
+        if self._drain_until is None:
+            due += [chore.due_at for chore in self.chores]
+        if self.limits.seconds is not None and self._drain_until is None:
             due.append(self._started_at + self.limits.seconds)
         wait = max(min(due) - now, 0.0)
         if self._store_failures:
@@ -424,7 +425,7 @@ class Coordinator:
     def _pause(self, seconds: float) -> None:
         poll = select.poll()  # a new one each time costs less than keeping one in step with the descriptors
         fds = [self.stop_signals.fileno(), *self.executor.filenos()]
-        if self._wants_jobs() and (fd := self._wakeup.fileno()) is not None:
+        if not self._store_failures and self._wants_jobs() and (fd := self._wakeup.fileno()) is not None:
             fds.append(fd)
         for fd in fds:
             if fd >= 0:
@@ -457,16 +458,12 @@ class Coordinator:
 
     # -- the store's moods --------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _is_outage(error: BaseException) -> bool:
-        return isinstance(error, OperationalError | InterfaceError | OSError)
-
     def store_failed(self, error: BaseException) -> None:
         """The store is away: say so once, wait, and go on."""
         self._store_failures += 1
         wait = min(0.1 * 2 ** (self._store_failures - 1), STORE_RETRY_LONGEST)
         self._store_retry_at = time.monotonic() + wait
-        if not self._is_outage(error):
+        if not self.backend.is_outage(error):
             logger.error("a turn failed; trying again", exc_info=error)
         elif self._store_failures == 1:
             logger.error("the store is away (%s); trying again until it is back", str(error).strip())
@@ -494,7 +491,7 @@ class _Store:
             if self.reachable:
                 self.coordinator.store_is_back()
             return False
-        if isinstance(error, DatabaseError | JobsError | OSError):
+        if isinstance(error, Exception):
             logger.debug("a turn failed", exc_info=error)
             self.coordinator.store_failed(error)
             return True

@@ -51,8 +51,8 @@ class Inline:
         self._keeper = threading.Thread(target=self._keep, name="django_jobs-lease", daemon=True)
         self._guard = AlarmGuard(self._set_deadline)
 
-    def start(self) -> None:
-        """Load the site's handlers and start the thread that keeps the lease."""
+    def start(self, before_fork: Callable[[], None]) -> None:
+        """Load the site's handlers and start the thread that keeps the lease. Nothing forks here."""
         load_handlers()
         self._keeper.start()
 

@@ -35,15 +35,18 @@ class StopSignals:
             end.setblocking(False)
         self._previous: dict[int, Any] = {}
         self._previous_fd = -1
+        self.installed = False
 
     def install(self) -> None:
         """Take the signals over. Only the main thread may."""
+        self.installed = True
         self._previous_fd = signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
         for number in STOPPING:
             self._previous[number] = signal.signal(number, self._stop)
 
     def restore(self) -> None:
         """Give the signals back."""
+        self.installed = False
         for number, handler in self._previous.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         signal.set_wakeup_fd(self._previous_fd)
@@ -108,6 +111,8 @@ class AlarmGuard:
             self._on_deadline(None if self._timeout is None else time.monotonic() + self._timeout)
         self._armed = True
         if self._timeout is not None and self._alarms:
+            signal.signal(signal.SIGALRM, self._ring)  # an earlier job may have taken or blocked it
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
             signal.setitimer(signal.ITIMER_REAL, self._timeout)
         return self
 

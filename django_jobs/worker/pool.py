@@ -9,7 +9,7 @@ import math
 import select
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from ..exceptions import InvalidHandler, UnknownHandler
 from ..retry import OutcomeKind
 from ..runtime import Claim, ErrorRecord, Outcome
 from ..settlement import Settlement
-from .channel import Channel, Port
+from .channel import Channel, Port, TooBig
 from .child import DONE, HOOK, JOBS, unpacked
 from .pace import Pace
 from .slots import Slots
@@ -31,6 +31,8 @@ Note = tuple[str, str, str, str, Mapping[str, Any]]
 RESPAWN_LONGEST = 30.0
 LOST_AFTER_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
+STALE_SECONDS = 1.0
+LOOK_SECONDS = 0.25
 
 
 class Finished(NamedTuple):
@@ -76,6 +78,7 @@ class Pool:
     max_jobs_per_child: int | None = None
     notes: list[Note] = field(default_factory=list)
     pace: Pace = field(init=False)
+    _before_fork: Callable[[], None] = field(init=False)
     _slots: Slots = field(init=False)
     _jobs: Channel = field(init=False)
     _reports: Channel = field(init=False)
@@ -90,10 +93,16 @@ class Pool:
     _waiting: int = 0  # claims in the backlog
     _numbers: int = 0
     _lease_until: float = math.inf
-    _all_idle_since: float | None = None
+    _taken: int = 0  # the newest message that a child has taken
+    _missed: dict[int, float] = field(default_factory=dict)
+    _look_at: float = 0.0
 
-    def start(self) -> None:
-        """Load the site's handlers, then fork the template and the children. Closes every database connection."""
+    def start(self, before_fork: Callable[[], None]) -> None:
+        """Load the site's handlers, then fork the template and the children. Closes every database connection.
+
+        `before_fork` is called before each fork of a template, to close what else must not cross it.
+        """
+        self._before_fork = before_fork
         load_handlers()
         gc.collect()
         gc.freeze()  # what is loaded stays: the collector need not look at it again and again
@@ -108,6 +117,7 @@ class Pool:
         self._from_children = Port(self._reports.near)
         self._template = Template(self._slots, self._jobs, self._reports, self.max_jobs_per_child)
         self._seats = [_Seat() for _ in range(self.size)]
+        self._before_fork()
         self._template.start()
         for slot in range(self.size):
             self._spawn(slot)
@@ -125,10 +135,17 @@ class Pool:
     def room(self) -> int:
         """How many claims more are wanted."""
         in_hand = self.in_hand
+        if in_hand >= self.size and self._stuck():
+            return 0  # what is claimed now would only be given back in a second
         target = self.pace.target()
         if in_hand > target - min(conf.claim_batch, target // 2) and in_hand >= self.size:
             return 0  # claims come in batches, or not at all
         return max(min(target - in_hand, conf.claim_batch), 0)
+
+    def _stuck(self) -> bool:
+        """Whether every child has been at its job for longer than claims may wait."""
+        since = time.monotonic() - STALE_SECONDS
+        return all(self._slots.job(slot) and self._slots.started(slot) < since for slot in range(self.size))
 
     def claims(self) -> list[Claim]:
         """The claims that are here."""
@@ -170,28 +187,52 @@ class Pool:
         self._pump()
 
     def _pump(self) -> None:
+        """Send what there is room for."""
         while self._backlog:
             item = self._backlog[0]
-            self._numbers += 1
-            message = self._numbers
-            if isinstance(item, Settlement):
-                error = None if item.error is None else tuple(item.error)
-                transition = (str(item.transition.target), *item.transition[1:])
-                content: Any = (message, tuple(item.claim), transition, item.result, error)
-                if not self._to_children.try_send((HOOK, message, content)):
+            try:
+                if not (self._send_hooks(item) if isinstance(item, Settlement) else self._send_jobs(item)):
                     return
-                self._sent[message] = _Sent(None, message, time.monotonic(), item)
-            else:
-                numbers = range(message + 1, message + 1 + len(item))
-                jobs = list(zip(numbers, map(tuple, item), strict=True))
-                if not self._to_children.try_send((JOBS, message, jobs)):
-                    return
-                self._numbers += len(item)
-                self._waiting -= len(item)
-                now = time.monotonic()
-                for number, claim in zip(numbers, item, strict=True):
-                    self._sent[number] = _Sent(claim, message, now)
-            self._backlog.popleft()
+                self._backlog.popleft()
+            except TooBig:
+                self._backlog.popleft()
+                self._divide(item)
+            except (BrokenPipeError, ConnectionError):  # a job has shut the children's socket
+                self._rebuild()
+                return
+
+    def _send_jobs(self, claims: list[Claim]) -> bool:
+        message = self._numbers + 1
+        numbers = range(message + 1, message + 1 + len(claims))
+        if not self._to_children.try_send((JOBS, message, list(zip(numbers, map(tuple, claims), strict=True)))):
+            return False
+        self._numbers = numbers[-1]
+        self._waiting -= len(claims)
+        now = time.monotonic()
+        for number, claim in zip(numbers, claims, strict=True):
+            self._sent[number] = _Sent(claim, message, now)
+        return True
+
+    def _send_hooks(self, s: Settlement) -> bool:
+        message = self._numbers + 1
+        error = None if s.error is None else tuple(s.error)
+        transition = (str(s.transition.target), *s.transition[1:])
+        if not self._to_children.try_send((HOOK, message, (message, tuple(s.claim), transition, s.result, error))):
+            return False
+        self._numbers = message
+        self._sent[message] = _Sent(None, message, time.monotonic(), s)
+        return True
+
+    def _divide(self, item: list[Claim] | Settlement) -> None:
+        """What is too big for one message goes in several; what is too big for one of its own can't run here."""
+        if isinstance(item, Settlement):
+            logger.error("the hooks of job %s do not fit a message, so they are left out", item.claim.id)
+        elif len(item) > 1:
+            self._backlog.extendleft([claim] for claim in reversed(item))
+        else:
+            self._waiting -= 1
+            error = ErrorRecord("", "the stored job is too big for a message between the worker's processes")
+            self._done.append(Finished(item[0], Outcome(OutcomeKind.CORRUPT, error=error)))
 
     # -- out ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +255,10 @@ class Pool:
         self._bury()
         self._end_overdue()
         self._respawn()
-        self._find_lost()
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._find_lost()
+            self._free_those_behind()
         self._pump()
         done, self._done = self._done, []
         return done
@@ -224,8 +268,8 @@ class Pool:
             kind, slot, content = message
             self._seats[slot].early_deaths = 0
             if kind == DONE:
-                for number, values in content:
-                    self._finish(number, unpacked(values))
+                number, values = content
+                self._finish(number, unpacked(values))
             else:
                 job_id, queue, type_, text, data = content
                 self.notes.append((job_id, queue, type_, text, json.loads(data)))
@@ -267,6 +311,10 @@ class Pool:
         seat.killed = None
 
     def _obituary(self, seat: _Seat, job: int, death: Death) -> Outcome:
+        if death.ended_for == "lease":
+            return Outcome(OutcomeKind.INTERRUPTED)
+        if death.ended_for == "deadline":
+            seat.killed = _Kill(job, OutcomeKind.TIMED_OUT)
         if seat.killed is None:
             return Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", f"the process that ran the job was {death}"))
         if seat.killed != (job, OutcomeKind.TIMED_OUT):
@@ -299,24 +347,38 @@ class Pool:
 
     def _find_lost(self) -> None:
         """A child that is killed between taking a message and saying so leaves no trace: what nobody has is given
-        back.
+        back. Messages are taken in their order, so whatever is older than one that was taken has been taken too.
         """
-        idle = (
-            bool(self._sent) and not self._backlog and not any(self._slots.message(slot) for slot in range(self.size))
-        )
-        if not idle:
-            self._all_idle_since = None
-            return
+        held = {self._slots.message(slot) for slot in range(self.size)}
+        self._taken = max(self._taken, *held)
+        idle = not self._backlog and not any(held)
+        gone = {s.message for s in self._sent.values() if s.message not in held and (idle or s.message < self._taken)}
         now = time.monotonic()
-        if self._all_idle_since is None:
-            self._all_idle_since = now
-        elif now - self._all_idle_since > LOST_AFTER_SECONDS:
-            self._all_idle_since = None
-            unread = self._unread()
-            self._receive()
-            for number in [n for n in self._sent if n not in unread]:
-                self._finish(number, Outcome(OutcomeKind.INTERRUPTED))
-            self._requeue(unread)
+        self._missed = {message: self._missed.get(message, now) for message in gone}
+        lost = {message for message, since in self._missed.items() if now - since > LOST_AFTER_SECONDS}
+        if not lost:
+            return
+        unread = self._unread()
+        self._receive()
+        for number in [n for n, s in self._sent.items() if s.message in lost and n not in unread]:
+            self._finish(number, Outcome(OutcomeKind.INTERRUPTED))
+        self._requeue(unread)
+
+    def _free_those_behind(self) -> None:
+        """Jobs of one message that wait behind a slow one go back. First the child is told to leave them; they go when
+        it is still at the slow one after that, and so can't have started them.
+        """
+        now = time.monotonic()
+        for slot in range(self.size):
+            job, message = self._slots.job(slot), self._slots.message(slot)
+            if job not in self._sent or now - self._slots.started(slot) < STALE_SECONDS:
+                continue
+            behind = [n for n, s in self._sent.items() if s.message == message and n > job]
+            if behind and self._slots.revoked(slot) and self._slots.job(slot) == job:
+                for number in behind:
+                    self._finish(number, Outcome(OutcomeKind.INTERRUPTED))
+            elif behind:
+                self._slots.revoke(slot, message)
 
     def _rebuild(self) -> None:
         """The template has died, and the children with it: what they ran is lost, the rest goes on with new ones."""
@@ -374,6 +436,7 @@ class Pool:
     def abandon(self) -> list[Claim]:
         """Kill every child now. Answers every claim that was here; their outcomes are not known."""
         claims = self.claims()
+        self._unread()  # else the next children would run what is given back
         self._backlog.clear()
         self._waiting = 0
         self._sent.clear()

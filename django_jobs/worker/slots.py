@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import mmap
 
-_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL = range(6)
+_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED = range(7)
 _FIELDS = 8
 
 
@@ -73,6 +73,10 @@ class Slots:
         """The dispatch number of the job that the child runs; 0 between jobs."""
         return self._whole[self._at(slot) + _JOB]
 
+    def started(self, slot: int) -> float:
+        """When the running job was started."""
+        return self._real[self._at(slot) + _STARTED]
+
     def deadline(self, slot: int) -> float:
         """When the running job's time is up."""
         return self._real[self._at(slot) + _DEADLINE]
@@ -88,6 +92,17 @@ class Slots:
         at = self._at(slot)
         job = self._whole[at + _JOB]
         return job != 0 and self._whole[at + _CANCEL] == job
+
+    # -- the rest of a message, taken back --------------------------------------------------------------------
+
+    def revoke(self, slot: int, message: int) -> None:
+        """Ask the child to start no more jobs of this message."""
+        self._whole[self._at(slot) + _REVOKED] = message
+
+    def revoked(self, slot: int) -> bool:
+        """Whether the rest of the message in the slot is taken back."""
+        at = self._at(slot)
+        return self._whole[at + _REVOKED] == self._whole[at + _MESSAGE] != 0
 
     def _at(self, slot: int) -> int:
         return (slot + 1) * _FIELDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
+from ..conf import conf
 from .channel import Channel, Port
 from .child import Child
 from .interrupts import die_with_parent, ignore_stop_signals
@@ -22,13 +24,18 @@ from .slots import Slots
 
 logger = logging.getLogger("django_jobs.worker")
 
+WATCH_MILLISECONDS = 500
+
 
 class Death(NamedTuple):
-    """A child that has ended. `status` is as `os.waitpid` gives it."""
+    """A child that has ended. `status` is as `os.waitpid` gives it; `ended_for` is why the template ended it, if it
+    did.
+    """
 
     slot: int
     pid: int
     status: int
+    ended_for: str = ""
 
     def __str__(self) -> str:
         if os.WIFSIGNALED(self.status):
@@ -113,12 +120,13 @@ class Template:
 def _wait_for(pid: int) -> None:
     """Reap a process that was asked to end; kill it if it does not within five seconds."""
     deadline = time.monotonic() + 5.0
-    while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return
-        time.sleep(0.002)
+    with contextlib.suppress(ChildProcessError):  # SIGCHLD was ignored when we were started
+        while os.waitpid(pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return
+            time.sleep(0.002)
 
 
 class _Mother:
@@ -129,6 +137,7 @@ class _Mother:
         self.control = control
         self.coordinator = coordinator
         self.children: dict[int, int] = {}
+        self.ended_for: dict[int, str] = {}
 
     def main(self) -> None:
         os.setpgid(0, 0)
@@ -146,7 +155,8 @@ class _Mother:
         poll.register(near.fileno(), select.POLLIN)
         while True:
             self.report_deaths()
-            for fd, _ in poll.poll():
+            self.end_overdue()
+            for fd, _ in poll.poll(WATCH_MILLISECONDS):
                 if fd == near.fileno():
                     near.recv(4096)
                 else:
@@ -190,7 +200,24 @@ class _Mother:
             if pid == 0:
                 return
             if pid in self.children:
-                self.control.send((self.children.pop(pid), pid, status))
+                self.control.send((self.children.pop(pid), pid, status, self.ended_for.pop(pid, "")))
+
+    def end_overdue(self) -> None:
+        """The coordinator ends what is overdue. Should it be stuck, as behind somebody's lock in the store, this
+        does.
+        """
+        now = time.monotonic()
+        slots = self.template.slots
+        for pid, slot in self.children.items():
+            if pid in self.ended_for or not slots.job(slot):
+                continue
+            if now > slots.lease_until:
+                self.ended_for[pid] = "lease"
+            elif now > slots.deadline(slot) + 2 * conf.kill_grace + 1.0:
+                self.ended_for[pid] = "deadline"
+            else:
+                continue
+            kill_group(pid)
 
     def end_children(self) -> None:
         for pid in self.children:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from django_jobs import (
     JobCancelled,
@@ -206,3 +207,63 @@ class Grandchild(JobHandler):
         while True:
             with contextlib.suppress(BaseException):
                 program.wait()
+
+
+@register("trial.leak")
+class Leak(JobHandler):
+    """Leaves a transaction open in its process."""
+
+    def handle(self, ctx: JobContext) -> None:
+        transaction.atomic().__enter__()
+        from django_jobs.models import Worker
+
+        Worker.objects.filter(id=ctx.worker_id).update(host="leaked")
+
+
+@register("trial.pg_sleep")
+class SleepInSQL(JobHandler):
+    """Is in the middle of a query when its time is up."""
+
+    def handle(self, ctx: JobContext) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(LONG_QUERIES[connection.vendor])
+
+
+LONG_QUERIES = {
+    "postgresql": "SELECT pg_sleep(4)",
+    "mysql": "SELECT SLEEP(4)",
+    "sqlite": """
+        WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 2000000000) SELECT count(*) FROM n""",
+}
+
+
+@register("trial.garbage")
+class Garbage(JobHandler):
+    """Writes into every socket that it finds open."""
+
+    def handle(self, ctx: JobContext) -> None:
+        for fd in range(3, 64):
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    os.write(fd, b"garbage")
+
+
+@register("trial.big")
+class Big(JobHandler):
+    """Answers as much as fits, and more."""
+
+    def handle(self, ctx: JobContext) -> str:
+        return "x" * ctx.payload["bytes"]
+
+
+@register("trial.mixed")
+class Mixed(JobHandler):
+    """Quick, but slow or deadly where the payload says so."""
+
+    def handle(self, ctx: JobContext) -> None:
+        if "path" in ctx.payload:
+            append(ctx.payload["path"], f"{ctx.job_id} {ctx.payload['n']}")
+        if ctx.payload["n"] in ctx.payload.get("die", ()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if ctx.payload["n"] in ctx.payload.get("slow", ()):
+            time.sleep(ctx.payload["seconds"])

@@ -157,6 +157,11 @@ class DatabaseBackend(Backend):
             rest = later
         return answers
 
+    def is_outage(self, error: BaseException) -> bool:
+        if not isinstance(error, OperationalError | InterfaceError | StoreUnavailable | OSError):
+            return False
+        return error.args[:1] != (1366,)  # MySQL files a text that a column can't hold under OperationalError
+
     def promote_due(self, limit: int = 1000) -> Promotion:
         return self._retrying(lambda: self.sql.promote_due(limit))
 

@@ -215,10 +215,11 @@ class Statements(ABC):
         if not settlements:
             return
         sql = f"""UPDATE {self.job} SET state = %s, available_at = {self.later("%s")}, worker_id = NULL,
-                    attempt = attempt - %s, crashes = crashes + %s, suspect = COALESCE(%s, suspect), history = %s
+                    attempt = attempt - %s, crashes = crashes + %s, suspect = COALESCE(%s, suspect),
+                    history = COALESCE(NULLIF(%s, ''), history)
                   WHERE id = %s AND claim_no = %s"""
         back = f"""UPDATE {self.job} SET state = 'pending', worker_id = NULL, attempt = attempt - %s,
-                    crashes = crashes + %s, suspect = COALESCE(%s, suspect), history = %s
+                    crashes = crashes + %s, suspect = COALESCE(%s, suspect), history = COALESCE(NULLIF(%s, ''), history)
                    WHERE id = %s AND claim_no = %s"""
         delayed, at_once = [], []
         for s in settlements:
@@ -317,7 +318,7 @@ class Statements(ABC):
                 [1],
             )
             row = cursor.fetchone()
-        return None if row is None else float(row[0])
+        return None if row is None else float(row[0] or 0.0)
 
     def promote(self, limit: int) -> int:
         """Make due jobs pending; answers how many."""

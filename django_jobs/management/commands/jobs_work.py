@@ -19,6 +19,7 @@ from ...names import check_queue
 from ...worker.assembly import WorkerOptions, assemble
 from ...worker.console import SHOWS
 from ...worker.coordinator import Chore, Limits
+from ...worker.interrupts import StopSignals
 
 
 def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
@@ -56,6 +57,10 @@ class Command(BaseCommand):
         add("--show", choices=SHOWS, help="what to print; default: JOBS_SHOW")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        stop_signals = None
+        if getattr(self, "_called_from_command_line", False):
+            stop_signals = StopSignals()
+            stop_signals.install()  # now: a signal during the start ends the worker as one later does
         try:
             backend = get_backend(options["backend"])
             queues = [name.strip() for text in (*options["queues"], *options["more"]) for name in text.split(",")]
@@ -78,5 +83,12 @@ class Command(BaseCommand):
             Chore("reap", conf.reap_interval, partial(reap, backend)),
             Chore("expire", conf.cleanup_interval, partial(expire, backend)),
         ]
-        asked = WorkerOptions(options["max_workers"], options["isolation"], options["sleep"], options["show"], limits)
+        asked = WorkerOptions(
+            max_workers=options["max_workers"],
+            isolation=options["isolation"],
+            poll_interval=options["sleep"],
+            show=options["show"],
+            limits=limits,
+            stop_signals=stop_signals,
+        )
         assemble(backend, queues, asked, chores).run()

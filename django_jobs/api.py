@@ -28,9 +28,9 @@ class JobRef(str):
     """
 
     __slots__ = ("backend",)
-    backend: str | None
+    backend: str | Backend | None
 
-    def __new__(cls, value: str, backend: str | None = None) -> JobRef:
+    def __new__(cls, value: str, backend: str | Backend | None = None) -> JobRef:
         self = super().__new__(cls, value)
         self.backend = backend
         return self
@@ -140,8 +140,10 @@ class Jobs:
         from .backends.sync import SyncBackend
 
         definition = _whole(definition_of(job))
-        SyncBackend("sync", {}).enqueue_many([definition])
-        return JobRef(str(definition.id))
+        database = getattr(get_backend(), "database", None)
+        backend = SyncBackend("sync", {"DATABASE": database} if database else {})
+        backend.enqueue_many([definition])
+        return JobRef(str(definition.id), backend)
 
     @classmethod
     def backend(cls, alias: str | None = None) -> Backend:
@@ -149,30 +151,36 @@ class Jobs:
         return get_backend(alias)
 
     @classmethod
-    def get(cls, job_id: object, *, backend: str | None = None) -> JobRecord:
+    def get(cls, job_id: object, *, backend: str | Backend | None = None) -> JobRecord:
         """The job, live or finished. Raises `JobNotFound`."""
-        record = get_backend(backend).get(parse_id(job_id))
+        record = _backend_of(job_id, backend).get(parse_id(job_id))
         if record is None:
             raise JobNotFound(f"no job has the id {job_id}")
         return record
 
     @classmethod
-    def cancel(cls, job_id: object, *, backend: str | None = None) -> CancelOutcome:
+    def cancel(cls, job_id: object, *, backend: str | Backend | None = None) -> CancelOutcome:
         """Cancel a job. One that waits is cancelled at once; one that runs is asked for, and never retried."""
-        return get_backend(backend).cancel(parse_id(job_id))
+        return _backend_of(job_id, backend).cancel(parse_id(job_id))
 
     @classmethod
-    def retry(cls, job_id: object, *, delay: float = 0.0, resign: bool = False, backend: str | None = None) -> None:
+    def retry(
+        cls, job_id: object, *, delay: float = 0.0, resign: bool = False, backend: str | Backend | None = None
+    ) -> None:
         """Make a failed job wait again under its own id, with no attempts used.
 
         Raises `JobNotFound`, and `JobConflict` for a rejected one unless `resign` signs it anew.
         """
-        get_backend(backend).retry(parse_id(job_id), delay=delay, resign=resign)
+        _backend_of(job_id, backend).retry(parse_id(job_id), delay=delay, resign=resign)
 
     @classmethod
-    def delete(cls, job_id: object, *, force: bool = False, backend: str | None = None) -> bool:
+    def delete(cls, job_id: object, *, force: bool = False, backend: str | Backend | None = None) -> bool:
         """Delete a job. False: there is none. Raises `JobConflict` for one that runs, unless `force`."""
-        return get_backend(backend).delete(parse_id(job_id), force=force)
+        return _backend_of(job_id, backend).delete(parse_id(job_id), force=force)
+
+
+def _backend_of(job_id: object, backend: str | Backend | None) -> Backend:
+    return get_backend(backend if backend is not None else getattr(job_id, "backend", None))
 
 
 def _key_of(handler: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from . import registry
 from .api import site_defaults
 from .backends import build
-from .conf import DEFAULT_OPTIONS, conf, parse_queues
+from .conf import DEFAULT_OPTIONS, QueueOptions, Setting, conf, parse_queues
 from .definition import JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
 
@@ -48,18 +48,30 @@ def check_queues(app_configs: Apps, **_: Any) -> Messages:
     try:
         for queue in parse_queues(conf.queues).values():
             JobDefinition(handler="").with_(**queue.options)
-            if type(queue.max_workers) is not int or queue.max_workers < 1:
-                raise InvalidDefinition(
-                    f"JOBS_QUEUES[{queue.name!r}]['max_workers'] must be a whole number of at least 1."
-                )
+            _check_queue(queue)
     except (ImproperlyConfigured, InvalidDefinition, TypeError) as error:
         return [checks.Error(str(error), hint="Mend JOBS_QUEUES.", id="django_jobs.E002")]
     return []
 
 
+def _check_queue(queue: QueueOptions) -> None:
+    for option, low in {"max_workers": 1, "max_jobs_per_child": 1, "keep_completed": 0}.items():
+        value = getattr(queue, option)
+        if value is None and option != "max_workers":
+            continue
+        if type(value) is not int or value < low:
+            raise InvalidDefinition(
+                f"JOBS_QUEUES[{queue.name!r}][{option!r}] must be a whole number of at least {low}."
+            )
+    if queue.backend is not None and queue.backend not in conf.backends:
+        raise InvalidDefinition(f"JOBS_QUEUES[{queue.name!r}]['backend']: JOBS_BACKENDS has no {queue.backend!r}.")
+
+
 @checks.register("django_jobs")
 def check_defaults(app_configs: Apps, **_: Any) -> Messages:
     """E003: `JOBS_DEFAULTS` and `JOBS_BACKOFF` hold."""
+    if not isinstance(conf.defaults, dict):
+        return []  # E009 says so
     if unknown := set(conf.defaults) - set(DEFAULT_OPTIONS):
         known = ", ".join(sorted(DEFAULT_OPTIONS))
         return [
@@ -71,6 +83,7 @@ def check_defaults(app_configs: Apps, **_: Any) -> Messages:
         ]
     try:
         site_defaults()
+        JobDefinition(handler="").with_(ttl=conf.default_option("ttl"), queue=conf.default_option("queue"))
     except (InvalidDefinition, TypeError) as error:
         return [checks.Error(str(error), hint="Mend JOBS_DEFAULTS or JOBS_BACKOFF.", id="django_jobs.E003")]
     return []
@@ -97,8 +110,45 @@ def check_backends(app_configs: Apps, **_: Any) -> Messages:
 
 
 @checks.register("django_jobs")
+def check_values(app_configs: Apps, **_: Any) -> Messages:
+    """E009: numbers are numbers, and lists are lists: a text in the place of a list allows each of its parts."""
+    found: Messages = []
+    for setting in vars(type(conf)).values():
+        if not isinstance(setting, Setting):
+            continue
+        value, default = setting.__get__(conf, type(conf)), setting.default
+        problem = ""
+        if isinstance(default, bool):
+            problem = "" if isinstance(value, bool) else "True or False"
+        elif isinstance(default, int | float):
+            good = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            problem = "" if good and (value > 0 or setting.name in _MAY_BE_ZERO) else "a number above 0"
+        elif setting.name in _LISTS and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
+            problem = "a list of texts"
+        elif isinstance(default, dict) and not isinstance(value, dict):
+            problem = "a dict"
+        if problem and setting.name not in ("JOBS", "JOBS_BACKOFF"):
+            found.append(
+                checks.Error(f"{setting.name} is {value!r:.80}.", hint=f"Make it {problem}.", id="django_jobs.E009")
+            )
+    return found
+
+
+_LISTS = ("JOBS_BUILTINS", "JOBS_COMMANDS_ALLOWED", "JOBS_SIGNING_KEY_FALLBACKS")
+_MAY_BE_ZERO = (
+    "JOBS_MISSING_HANDLER_GRACE",
+    "JOBS_SHUTDOWN_TIMEOUT",
+    "JOBS_KILL_GRACE",
+    "JOBS_KEEP_EVENTS",
+    "JOBS_KEEP_WORKERS",
+)
+
+
+@checks.register("django_jobs")
 def check_lease(app_configs: Apps, **_: Any) -> Messages:
     """E007: the lease outlives three missed renewals."""
+    if check_values(None):
+        return []
     if conf.lease_seconds < 3 * conf.heartbeat_interval:
         return [
             checks.Error(

@@ -75,8 +75,8 @@ class Conf:
 
     # what runs
     handlers: Setting[Mapping[str, Any]] = Setting({})
-    builtins: Setting[list[str] | tuple[str, ...]] = Setting(())
-    commands_allowed: Setting[list[str] | tuple[str, ...]] = Setting(())
+    builtins: Setting[Any] = Setting(())
+    commands_allowed: Setting[Any] = Setting(())
 
     # where it is kept
     backends: Setting[Mapping[str, Any]] = Setting(DEFAULT_BACKENDS)
@@ -110,7 +110,7 @@ class Conf:
 
     # signing
     signing_key: Setting[str | None] = Setting(None)
-    signing_key_fallbacks: Setting[list[str] | tuple[str, ...]] = Setting(())
+    signing_key_fallbacks: Setting[Any] = Setting(())
     verify_signatures: Setting[bool] = Setting(True)
 
     # keeping

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.signals import setting_changed
+from django.utils.encoding import force_bytes
 
 from .conf import conf
 from .definition import UNSET, JobDefinition
@@ -90,13 +91,15 @@ class _Key(NamedTuple):
 @lru_cache(maxsize=1)
 def _ring() -> tuple[_Key, dict[str, bytes]]:
     """The key that signs, and every key that is known by its id."""
+    if isinstance(conf.signing_key_fallbacks, str | bytes):
+        raise ImproperlyConfigured("JOBS_SIGNING_KEY_FALLBACKS must be a list of keys, not one text.")
     own = [conf.signing_key, *conf.signing_key_fallbacks]
     secrets = [secret for secret in (*own, settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS) if secret]
     if not secrets:
         raise ImproperlyConfigured("No key to sign jobs with. Set JOBS_SIGNING_KEY or SECRET_KEY.")
     keys = []
     for secret in secrets:
-        derived = hmac.digest(secret.encode(), b"django_jobs.envelope", "sha256")
+        derived = hmac.digest(force_bytes(secret), b"django_jobs.envelope", "sha256")
         keys.append(_Key(sha256(b"id" + derived).hexdigest()[:8], derived))
     return keys[0], {key.id: key.secret for key in reversed(keys)}
 

@@ -119,6 +119,8 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
         after = error.retry_after if error.retry_after is not None else _custom_delay(handler, ctx, error)
         outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=after)
     except BaseException as error:  # a handler's sys.exit() must not end the child
+        if isinstance(error, KeyboardInterrupt) and not claim.worker_id:
+            raise  # of the caller whose process this is
         outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(handler, ctx, error))
     finally:
         _tidy_connections()
@@ -231,8 +233,8 @@ def _keep_seconds(definition: JobDefinition, handler: JobHandler) -> int | None:
     ):
         if given is not UNSET and given is not None:
             return int(given)
-    site: int | None = conf.default_option("ttl")
-    return site
+    site = conf.default_option("ttl")
+    return None if site is None else int(seconds("ttl", site))
 
 
 def _delay_of(job_id: str, given: Any) -> float | None:

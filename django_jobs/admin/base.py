@@ -140,6 +140,10 @@ class FactsAdmin(_ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(self.database)
 
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """No filter by address on what a list does not show: it would answer what is in a payload bit by bit."""
+        return lookup.split("__")[0] not in self.long_columns and super().lookup_allowed(lookup, value, request)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BriefChangeList
 

@@ -54,7 +54,7 @@ class CompletedJobAdmin(StoredJobAdmin):
         """What the handler returned."""
         try:
             return display.pretty(obj.output) if obj.result else display.EMPTY
-        except ValueError:
+        except (ValueError, RecursionError):
             return display.pre(obj.result)
 
     @admin.display(description=gettext_lazy("result"))

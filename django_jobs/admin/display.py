@@ -85,11 +85,14 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
 def moment(value: datetime | str | None) -> str:
     """A moment in the user's time zone, to the second; texts are taken as ISO 8601, or left as they are."""
     if isinstance(value, str):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             value = parse_datetime(value) or value
     if not isinstance(value, datetime):
         return str(value or EMPTY)
-    local = timezone.localtime(value) if timezone.is_aware(value) else value
+    try:
+        local = timezone.localtime(value) if timezone.is_aware(value) else value
+    except OverflowError:  # at the ends of time
+        local = value
     return format_html('<span class="jobs-moment">{}</span>', f"{local:%Y-%m-%d %H:%M:%S}")
 
 

@@ -10,7 +10,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from ..conf import conf
-from .base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Supports, Wakeup, WorkerInfo
+from .base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Settled, Supports, Wakeup, WorkerInfo
 
 __all__ = [
     "Backend",
@@ -18,6 +18,7 @@ __all__ = [
     "JobRecord",
     "Promotion",
     "QueueStats",
+    "Settled",
     "Supports",
     "Wakeup",
     "WorkerInfo",
@@ -28,10 +29,13 @@ _instances: dict[str, Backend] = {}
 _lock = threading.Lock()
 
 
-def get_backend(alias: str | None = None) -> Backend:
-    """The backend with this alias (None: `JOBS_DEFAULT_BACKEND`). Raises `ImproperlyConfigured` that says what to
-    mend.
+def get_backend(alias: str | Backend | None = None) -> Backend:
+    """The backend with this alias (None: `JOBS_DEFAULT_BACKEND`; a backend is itself).
+
+    Raises `ImproperlyConfigured` that says what to mend.
     """
+    if isinstance(alias, Backend):
+        return alias
     alias = alias or conf.default_backend
     backend = _instances.get(alias)
     if backend is None:

@@ -6,6 +6,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+from django.db import connections
+from django.utils import timezone
+
 from ..definition import JobDefinition
 from ..models import CompletedJob, FailedJob, StoredJob
 from ..retry import Target
@@ -20,6 +24,13 @@ def write(database: str, settlement: Settlement, definition: JobDefinition) -> N
     """Record a job that never was a live row, such as one that ran at once. The clock is this host's."""
     claim, transition = settlement.claim, settlement.transition
     now = datetime.now(UTC)
+
+    def kept(when: datetime) -> datetime:
+        """As the ORM takes it: where USE_TZ is False, naive, in the zone that the connection keeps."""
+        if settings.USE_TZ:
+            return when
+        return timezone.make_naive(when) if connections[database].vendor == "postgresql" else when.replace(tzinfo=None)
+
     values: dict[str, Any] = {
         "id": claim.id,
         "queue": claim.queue,
@@ -37,11 +48,11 @@ def write(database: str, settlement: Settlement, definition: JobDefinition) -> N
         "envelope": claim.body,
         "signature": claim.signature,
         "history": settlement.history,
-        "enqueued_at": datetime.fromtimestamp(claim.enqueued_at, UTC),
-        "available_at": datetime.fromtimestamp(claim.enqueued_at, UTC),
-        "started_at": datetime.fromtimestamp(claim.claimed_at, UTC),
+        "enqueued_at": kept(datetime.fromtimestamp(claim.enqueued_at, UTC)),
+        "available_at": kept(datetime.fromtimestamp(claim.enqueued_at, UTC)),
+        "started_at": kept(datetime.fromtimestamp(claim.claimed_at, UTC)),
         "run_seconds": settlement.seconds,
-        "finished_at": now,
+        "finished_at": kept(now),
     }
     if transition.target is Target.FAILED:
         error = settlement.error or ErrorRecord()
@@ -58,7 +69,7 @@ def write(database: str, settlement: Settlement, definition: JobDefinition) -> N
             **values,
             state=str(transition.target),
             result=settlement.result,
-            keep_until=None if keep is None else now + timedelta(seconds=keep),
+            keep_until=None if keep is None else kept(now + timedelta(seconds=keep)),
         ).save(using=database, force_insert=True)
 
 
@@ -95,10 +106,17 @@ def record_of(row: StoredJob) -> JobRecord:
         available_at=row.available_at,
         started_at=row.started_at,
         finished_at=getattr(row, "finished_at", None),
-        result=json.loads(result) if result else None,
+        result=_loaded(result),
         reason=getattr(row, "reason", ""),
         error_class=getattr(row, "error_class", ""),
         error_message=getattr(row, "error_message", ""),
         traceback=getattr(row, "traceback", ""),
         attempts=row.attempts,
     )
+
+
+def _loaded(result: str) -> Any:
+    try:
+        return json.loads(result) if result else None
+    except (ValueError, RecursionError):  # a row that somebody has edited
+        return {"not_json": result[:1000]}

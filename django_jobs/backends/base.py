@@ -3,7 +3,7 @@
 Laws, which `django_jobs.testing.conformance` tests on every backend:
 
 - A claim is (job id, worker id, `claim_no`); `claim_no` rises with every claim and never falls.
-- `settle` writes only for the present holder of a claim, and says of each whether it was settled or lost.
+- `settle` writes only for the present holder of a claim, and says of each what became of it.
 - A cancel that came before the settlement wins over every outcome.
 - A job's id is in exactly one place: live, completed or failed.
 - Due times and leases are judged by the store's clock.
@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..definition import JobDefinition
@@ -96,6 +96,14 @@ class WorkerInfo:
     pid: int
     queues: Sequence[str]
     children: int = 0
+
+
+class Settled(IntEnum):
+    """What became of a settlement. True in a condition where something was written."""
+
+    LOST = 0  # the claim is not the present one: nothing was written
+    WRITTEN = 1
+    CANCELLED = 2  # a cancel had been asked for, and won
 
 
 class Promotion(NamedTuple):
@@ -183,10 +191,10 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Write outcomes. Answers, per settlement, True for settled and False for lost (not this claim's any more)."""
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Write outcomes; answers, per settlement, what became of it."""
 
-    def settle_anyway(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def settle_anyway(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """`settle`; where one of a batch can't be written, it becomes a failure that can, and the others are as they
         are.
         """
@@ -198,7 +206,7 @@ class Backend(ABC):
             logger.exception("a batch can't be settled as a whole")
         return [self._settle_alone(s) for s in settlements]
 
-    def _settle_alone(self, s: Settlement) -> bool:
+    def _settle_alone(self, s: Settlement) -> Settled:
         try:
             return self.settle([s])[0]
         except Exception as error:
@@ -213,7 +221,7 @@ class Backend(ABC):
         """Whether `error` says that the store is away or busy, so that the same may work later."""
         return isinstance(error, OSError)
 
-    def release(self, claims: Sequence[Claim]) -> list[bool]:
+    def release(self, claims: Sequence[Claim]) -> list[Settled]:
         """Give claims back without charging them."""
         return self.settle([give_back(claim) for claim in claims])
 
@@ -233,6 +241,10 @@ class Backend(ABC):
     @abstractmethod
     def held(self, worker_id: str) -> dict[str, int]:
         """What the store says that a worker holds: `claim_no` by job id."""
+
+    def cancel_requests(self, worker_id: str) -> set[str]:
+        """The ids of the jobs that a worker runs and that somebody wants cancelled."""
+        return set()
 
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         """Write timeline entries (job id, queue, type, message, data). A backend may have no timeline."""

@@ -17,7 +17,7 @@ from ..exceptions import CorruptEnvelope, JobConflict, JobNotFound
 from ..retry import Target
 from ..runtime import Claim, ErrorRecord
 from ..settlement import Settlement, history_entries
-from .base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Supports, WorkerInfo
+from .base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Settled, Supports, WorkerInfo
 
 
 @dataclass(slots=True)
@@ -130,15 +130,16 @@ class MemoryBackend(Backend):
                 row.attempt += 1
             return [self._claim_of(row, now) for row in waiting[: max(limit, 0)]]
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         with self._lock:
             return [self._settle(s) for s in settlements]
 
-    def _settle(self, s: Settlement) -> bool:
+    def _settle(self, s: Settlement) -> Settled:
         row = self._live.get(s.claim.id)
         if row is None or (row.worker_id, row.claim_no) != (s.claim.worker_id, s.claim.claim_no):
-            return False
+            return Settled.LOST
         now = self.clock()
+        answer = Settled.WRITTEN if row.state == "running" else Settled.CANCELLED
         target = s.transition.target if row.state == "running" else Target.CANCELLED
         row.history = s.history
         if target is Target.WAITING:
@@ -149,7 +150,7 @@ class MemoryBackend(Backend):
             row.worker_id = None
             row.state = "scheduled" if t.delay > 0 else "pending"
             row.available_at = now + t.delay if t.delay > 0 else row.available_at
-            return True
+            return answer
         del self._live[row.id]
         row.finished_at = now
         if target is Target.FAILED:
@@ -160,7 +161,7 @@ class MemoryBackend(Backend):
             row.state = str(target)
             row.result = s.result if target is Target.COMPLETED else ""
             self._completed[row.id] = row
-        return True
+        return answer
 
     def promote_due(self, limit: int = 1000) -> Promotion:
         with self._lock:
@@ -189,6 +190,9 @@ class MemoryBackend(Backend):
 
     def held(self, worker_id: str) -> dict[str, int]:
         return {row.id: row.claim_no for row in self._live.values() if row.worker_id == worker_id}
+
+    def cancel_requests(self, worker_id: str) -> set[str]:
+        return {r.id for r in self._live.values() if r.worker_id == worker_id and r.state == "cancel_requested"}
 
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         self.events.extend(events)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from ..runtime import Claim
 from ..settlement import Settlement
-from .base import Backend, Promotion, QueueStats, WorkerInfo
+from .base import Backend, Promotion, QueueStats, Settled, WorkerInfo
 
 
 class StorelessBackend(Backend):
@@ -24,8 +24,8 @@ class StorelessBackend(Backend):
     def claim(self, queue: str, worker_id: str, limit: int, *, suspect: bool = False) -> list[Claim]:
         return []
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        return [False] * len(settlements)
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        return [Settled.LOST] * len(settlements)
 
     def promote_due(self, limit: int = 1000) -> Promotion:
         return Promotion(0, None)

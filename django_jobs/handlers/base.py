@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -100,7 +101,7 @@ class JobHandler:
 
         A class attribute `backoff` that is a function of the attempt's number is asked here.
         """
-        backoff = type(self).__dict__.get("backoff")
+        backoff = inspect.getattr_static(type(self), "backoff", None)
         if isinstance(backoff, staticmethod):
             backoff = backoff.__func__
         return float(backoff(ctx.attempt)) if callable(backoff) else None

@@ -28,7 +28,7 @@ class CommandHandler(JobHandler):
             name, args, options = parse_command(ctx.payload)
         except InvalidDefinition as error:
             raise NonRetryableJobError(str(error)) from None
-        if name not in conf.commands_allowed:
+        if isinstance(conf.commands_allowed, str) or name not in conf.commands_allowed:
             raise NonRetryableJobError(f"the command {name!r} is not allowed. Add it to JOBS_COMMANDS_ALLOWED.")
         output = io.StringIO()
         try:

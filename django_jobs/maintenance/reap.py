@@ -7,9 +7,9 @@ from collections.abc import Collection
 
 from django.db import DatabaseError
 
-from ..backends import Backend
+from ..backends import Backend, Settled
 from ..exceptions import JobsError
-from ..retry import OutcomeKind
+from ..retry import CANCEL, OutcomeKind
 from ..runtime import ErrorRecord, Outcome
 from ..settlement import Settlement, conclude
 
@@ -32,7 +32,11 @@ def reap(backend: Backend, queues: Collection[str] | None = None) -> list[Settle
         claims = backend.lost_claims(BATCH, queues)
         settlements = [conclude(claim, LOST) for claim in claims]
         answers = backend.settle_anyway(settlements)
-        settled = [s for s, answer in zip(settlements, answers, strict=True) if answer]
+        settled = [
+            s if answer is Settled.WRITTEN else s._replace(transition=CANCEL)
+            for s, answer in zip(settlements, answers, strict=True)
+            if answer
+        ]
         done += settled
         for s in settled:
             logger.warning("job %s was lost with worker %s: %s", s.claim.id, s.claim.worker_id, s.transition.word)

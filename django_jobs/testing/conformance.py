@@ -40,7 +40,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..backends import Backend, CancelOutcome, JobRecord, WorkerInfo
+from ..backends import Backend, CancelOutcome, JobRecord, Settled, WorkerInfo
 from ..definition import OPTION_NAMES, UNSET, JobDefinition, Unset
 from ..envelope import unseal
 from ..exceptions import JobConflict, JobNotFound, PayloadNotSerializable, PayloadTooLarge
@@ -165,7 +165,7 @@ class Contract:
         self.advance(backend, LEASE_SECONDS + 1)
         (lost,) = (c for c in backend.lost_claims() if c.id == claim.id)
         reaped = settlement(lost, OutcomeKind.LOST)
-        assert backend.settle([reaped]) == [True]
+        assert backend.settle([reaped]) != [Settled.LOST]
         return reaped
 
     def record(self, backend: Backend, job_id: str) -> JobRecord:
@@ -202,7 +202,7 @@ class EnqueueContract(Contract):
         worker = self.worker(backend)
         claims = backend.claim(QUEUE, worker, 600)
         assert [c.id for c in claims] == ids
-        assert backend.settle([settlement(c) for c in claims]) == [True] * 600
+        assert backend.settle([settlement(c) for c in claims]) == [Settled.WRITTEN] * 600
         (numbers,) = backend.stats()
         assert dict(numbers.counts) == {"completed": 600}
         assert backend.held(worker) == {}
@@ -303,7 +303,7 @@ class EnqueueContract(Contract):
         claim = self.claim_again(backend, job_id)
         assert backend.enqueue(again) == job_id  # running
         assert self.state(backend, job_id) == "running"
-        assert backend.settle([settlement(claim)]) == [True]
+        assert backend.settle([settlement(claim)]) == [Settled.WRITTEN]
         assert backend.enqueue(again) == job_id  # completed
         assert self.state(backend, job_id) == "completed"
         found = self.record(backend, job_id).definition
@@ -487,7 +487,7 @@ class ClaimContract(Contract):
         claim = self.claimed(backend, max_attempts=50)
         numbers = [claim.claim_no]
         for kind in (OutcomeKind.INTERRUPTED, OutcomeKind.RETRY, OutcomeKind.SNOOZED, OutcomeKind.TIMED_OUT):
-            assert backend.settle([settlement(claim, kind, retry_after=0)]) == [True]
+            assert backend.settle([settlement(claim, kind, retry_after=0)]) == [Settled.WRITTEN]
             claim = self.claim_again(backend, claim.id)
             numbers.append(claim.claim_no)
         self.lose(backend, claim)
@@ -505,7 +505,7 @@ class SettleContract(Contract):
     def test_a_completed_job_is_kept_with_its_result(self, backend: Backend) -> None:
         claim = self.claimed(backend, payload={"n": 1}, priority=7, name="named", max_attempts=3)
         done = settlement(claim, result='{"sum": [1, 2.5, "é☕"]}', seconds=1.25, keep_seconds=None)
-        assert backend.settle([done]) == [True]
+        assert backend.settle([done]) == [Settled.WRITTEN]
         record = self.record(backend, claim.id)
         assert (record.state, record.result) == ("completed", {"sum": [1, 2.5, "é☕"]})
         assert record.is_finished
@@ -529,7 +529,7 @@ class SettleContract(Contract):
     def test_a_failed_job_is_kept_with_its_error(self, backend: Backend) -> None:
         claim = self.claimed(backend, max_attempts=3, payload="p")
         error = ErrorRecord("app.Broken", "it broke: é☕ %s", "Traceback …\nBroken: it broke")
-        assert backend.settle([settlement(claim, OutcomeKind.FAILED, error=error, seconds=0.5)]) == [True]
+        assert backend.settle([settlement(claim, OutcomeKind.FAILED, error=error, seconds=0.5)]) == [Settled.WRITTEN]
         record = self.record(backend, claim.id)
         assert (record.state, record.reason) == ("failed", "failed")
         assert ErrorRecord(record.error_class, record.error_message, record.traceback) == error
@@ -555,7 +555,7 @@ class SettleContract(Contract):
         for kind, reason in reasons.items():
             claim = self.claimed(backend)
             ids.append(claim.id)
-            assert backend.settle([settlement(claim, kind)]) == [True]
+            assert backend.settle([settlement(claim, kind)]) == [Settled.WRITTEN]
             record = self.record(backend, claim.id)
             assert (record.state, record.reason) == ("failed", reason)
         self.assert_each_in_one_place(backend, ids)
@@ -564,14 +564,14 @@ class SettleContract(Contract):
         hostile = type("E" * 5000, (Exception,), {})
         error = record_error(hostile("nul \x00, bell \x07, surrogate \ud800, " + "long ☕" * 50_000))
         claim = self.claimed(backend)
-        assert backend.settle([settlement(claim, OutcomeKind.FAILED, error=error)]) == [True]
+        assert backend.settle([settlement(claim, OutcomeKind.FAILED, error=error)]) == [Settled.WRITTEN]
         record = self.record(backend, claim.id)
         assert record.error_message.startswith("nul \ufffd, bell \ufffd, surrogate ?, long ☕")
         assert record.error_class == error.class_path
 
     def test_a_retry_with_a_delay_waits_for_it(self, backend: Backend) -> None:
         claim = self.claimed(backend, max_attempts=3)
-        assert backend.settle([settlement(claim, OutcomeKind.RETRY, retry_after=60)]) == [True]
+        assert backend.settle([settlement(claim, OutcomeKind.RETRY, retry_after=60)]) == [Settled.WRITTEN]
         record = self.record(backend, claim.id)
         assert (record.state, record.attempt, record.worker_id) == ("scheduled", 1, None)
         assert len(record.attempts) == 1
@@ -595,7 +595,7 @@ class SettleContract(Contract):
         for kind in (OutcomeKind.INTERRUPTED, OutcomeKind.SNOOZED):
             claim = self.claimed(backend)
             assert claim.attempt == 1
-            assert backend.settle([settlement(claim, kind, retry_after=0)]) == [True]
+            assert backend.settle([settlement(claim, kind, retry_after=0)]) == [Settled.WRITTEN]
             record = self.record(backend, claim.id)
             assert (record.state, record.attempt, record.crashes) == ("pending", 0, 0), kind
             again = self.claim_again(backend, claim.id)
@@ -604,11 +604,11 @@ class SettleContract(Contract):
 
     def test_a_release_charges_nothing_and_writes_no_history(self, backend: Backend) -> None:
         claim = self.claimed(backend)
-        assert backend.release([claim]) == [True]
+        assert backend.release([claim]) == [Settled.WRITTEN]
         record = self.record(backend, claim.id)
         assert (record.state, record.attempt, record.claim_no, record.worker_id) == ("pending", 0, 1, None)
         assert record.attempts == []
-        assert backend.release([claim]) == [False]
+        assert backend.release([claim]) == [Settled.LOST]
         self.assert_each_in_one_place(backend, [claim.id])
 
     def test_a_snooze_waits_and_costs_nothing(self, backend: Backend) -> None:
@@ -620,12 +620,12 @@ class SettleContract(Contract):
     def test_a_crash_is_counted_apart_from_attempts_and_has_its_own_bound(self, backend: Backend) -> None:
         claim = self.claimed(backend, max_attempts=1)
         for crashes in (1, 2):
-            assert backend.settle([settlement(claim, OutcomeKind.CRASHED)]) == [True]
+            assert backend.settle([settlement(claim, OutcomeKind.CRASHED)]) == [Settled.WRITTEN]
             record = self.record(backend, claim.id)
             assert (record.state, record.crashes, record.attempt) == ("pending", crashes, 0)
             claim = self.claim_again(backend, claim.id, suspect=True)
             assert (claim.crashes, claim.attempt, claim.suspect) == (crashes, 1, True)
-        assert backend.settle([settlement(claim, OutcomeKind.CRASHED)]) == [True]
+        assert backend.settle([settlement(claim, OutcomeKind.CRASHED)]) == [Settled.WRITTEN]
         record = self.record(backend, claim.id)
         assert (record.state, record.reason, record.crashes) == ("failed", "crashed", 3)
         assert [e["outcome"] for e in record.attempts] == ["crashed"] * 3
@@ -635,16 +635,19 @@ class SettleContract(Contract):
         for first in kinds:
             for second in kinds:
                 claim = self.claimed(backend, max_attempts=3)
-                assert backend.settle([settlement(claim, first, retry_after=60)]) == [True]
+                assert backend.settle([settlement(claim, first, retry_after=60)]) == [Settled.WRITTEN]
                 before = self.record(backend, claim.id)
-                assert backend.settle([settlement(claim, second, retry_after=60)]) == [False], (first, second)
+                assert backend.settle([settlement(claim, second, retry_after=60)]) == [Settled.LOST], (first, second)
                 assert self.record(backend, claim.id) == before
                 backend.delete(claim.id)
 
     def test_of_one_claim_settled_twice_in_a_batch_the_first_counts(self, backend: Backend) -> None:
         for first, second in ((OutcomeKind.COMPLETED, OutcomeKind.FAILED), (OutcomeKind.FAILED, OutcomeKind.COMPLETED)):
             claim = self.claimed(backend)
-            assert backend.settle([settlement(claim, first), settlement(claim, second)]) == [True, False]
+            assert backend.settle([settlement(claim, first), settlement(claim, second)]) == [
+                Settled.WRITTEN,
+                Settled.LOST,
+            ]
             assert self.state(backend, claim.id) == str(first)
             self.assert_each_in_one_place(backend, [claim.id])
             backend.delete(claim.id)
@@ -655,7 +658,7 @@ class SettleContract(Contract):
             backend.release([stale])
             present = self.claim_again(backend, stale.id)
             batch = [settlement(present, kind), settlement(stale, kind)]
-            assert backend.settle(batch) == [True, False]
+            assert backend.settle(batch) == [Settled.WRITTEN, Settled.LOST]
             assert self.state(backend, stale.id) == str(kind)
             backend.delete(stale.id)
 
@@ -669,15 +672,15 @@ class SettleContract(Contract):
         )
         for stranger in strangers:
             for kind in (OutcomeKind.COMPLETED, OutcomeKind.FAILED, OutcomeKind.RETRY, OutcomeKind.INTERRUPTED):
-                assert backend.settle([settlement(stranger, kind)]) == [False]
+                assert backend.settle([settlement(stranger, kind)]) == [Settled.LOST]
         assert self.record(backend, claim.id).state == "running"
-        assert backend.settle([settlement(claim)]) == [True]
+        assert backend.settle([settlement(claim)]) == [Settled.WRITTEN]
 
     def test_a_job_that_waits_is_settled_by_nobody(self, backend: Backend) -> None:
         claim = self.claimed(backend)
         backend.release([claim])
         for kind in (OutcomeKind.COMPLETED, OutcomeKind.FAILED, OutcomeKind.INTERRUPTED):
-            assert backend.settle([settlement(claim, kind)]) == [False]
+            assert backend.settle([settlement(claim, kind)]) == [Settled.LOST]
         assert self.state(backend, claim.id) == "pending"
 
     def test_a_batch_answers_for_each_of_its_claims(self, backend: Backend) -> None:
@@ -695,7 +698,7 @@ class SettleContract(Contract):
                 settlement(claims[5]),
             ]
         )
-        assert answers == [True, True, True, True, False, True]
+        assert answers == [*[Settled.WRITTEN] * 4, Settled.LOST, Settled.CANCELLED]
         assert backend.get(ids[3]) is None, "its record was not to be kept"
         kept = [*ids[:3], *ids[4:]]
         states = ["completed", "failed", "scheduled", "pending", "cancelled"]
@@ -709,12 +712,12 @@ class SettleContract(Contract):
     def test_a_completed_record_is_kept_as_long_as_it_should_be(self, backend: Backend) -> None:
         for keep_seconds, kept in ((0, False), (None, True), (3600, True)):
             claim = self.claimed(backend)
-            assert backend.settle([settlement(claim, keep_seconds=keep_seconds)]) == [True]
+            assert backend.settle([settlement(claim, keep_seconds=keep_seconds)]) == [Settled.WRITTEN]
             assert (backend.get(claim.id) is not None) is kept, keep_seconds
 
     def test_a_failed_record_is_kept_whatever_the_job_says_of_completed_ones(self, backend: Backend) -> None:
         claim = self.claimed(backend)
-        assert backend.settle([settlement(claim, OutcomeKind.FAILED, keep_seconds=0)]) == [True]
+        assert backend.settle([settlement(claim, OutcomeKind.FAILED, keep_seconds=0)]) == [Settled.WRITTEN]
         assert self.state(backend, claim.id) == "failed"
 
 
@@ -815,13 +818,13 @@ class LeaseContract(Contract):
         old = self.claimed(backend, max_attempts=5)
         self.lose(backend, old)
         for kind in (OutcomeKind.COMPLETED, OutcomeKind.RETRY, OutcomeKind.INTERRUPTED):
-            assert backend.settle([settlement(old, kind)]) == [False]
+            assert backend.settle([settlement(old, kind)]) == [Settled.LOST]
         new = self.claim_again(backend, old.id, suspect=True)
         for kind in (OutcomeKind.COMPLETED, OutcomeKind.FAILED, OutcomeKind.RETRY, OutcomeKind.INTERRUPTED):
-            assert backend.settle([settlement(old, kind)]) == [False]
+            assert backend.settle([settlement(old, kind)]) == [Settled.LOST]
         assert self.record(backend, old.id).claim_no == new.claim_no
-        assert backend.settle([settlement(new, result='"new"')]) == [True]
-        assert backend.settle([settlement(old, result='"old"')]) == [False]
+        assert backend.settle([settlement(new, result='"new"')]) == [Settled.WRITTEN]
+        assert backend.settle([settlement(old, result='"old"')]) == [Settled.LOST]
         assert self.record(backend, old.id).result == "new"
 
     def test_two_claims_by_one_worker_are_not_the_same_claim(self, backend: Backend) -> None:
@@ -831,15 +834,15 @@ class LeaseContract(Contract):
         backend.release([old])
         (new,) = backend.claim(QUEUE, worker, 1)
         assert (old.attempt, old.worker_id) == (new.attempt, new.worker_id), "only the claim number tells them apart"
-        assert backend.settle([settlement(old)]) == [False]
-        assert backend.settle([settlement(new)]) == [True]
+        assert backend.settle([settlement(old)]) == [Settled.LOST]
+        assert backend.settle([settlement(new)]) == [Settled.WRITTEN]
 
     def test_two_reapers_settle_a_lost_claim_once(self, backend: Backend) -> None:
         claim = self.claimed(backend)
         backend.deregister(claim.worker_id)
         (one,), (other,) = backend.lost_claims(), backend.lost_claims()
-        assert backend.settle([settlement(one, OutcomeKind.LOST)]) == [True]
-        assert backend.settle([settlement(other, OutcomeKind.LOST)]) == [False]
+        assert backend.settle([settlement(one, OutcomeKind.LOST)]) == [Settled.WRITTEN]
+        assert backend.settle([settlement(other, OutcomeKind.LOST)]) == [Settled.LOST]
         assert self.record(backend, claim.id).crashes == 0
 
 
@@ -886,10 +889,10 @@ class PeopleContract(Contract):
             claim = self.claimed(backend, max_attempts=5)
             ids.append(claim.id)
             backend.cancel(claim.id)
-            assert backend.settle([settlement(claim, kind, result='"done"')]) == [True], kind
+            assert backend.settle([settlement(claim, kind, result='"done"')]) == [Settled.CANCELLED], kind
             record = self.record(backend, claim.id)
             assert (record.state, record.result, record.reason) == ("cancelled", None, ""), kind
-            assert backend.settle([settlement(claim, kind)]) == [False]
+            assert backend.settle([settlement(claim, kind)]) == [Settled.LOST]
         self.assert_each_in_one_place(backend, ids)
 
     def test_a_cancelled_job_whose_worker_is_lost_is_cancelled(self, backend: Backend) -> None:
@@ -984,7 +987,7 @@ class PeopleContract(Contract):
             assert backend.get(claim.id) is not None
             assert backend.delete(claim.id, force=True) is True
             assert backend.get(claim.id) is None
-            assert backend.settle([settlement(claim)]) == [False]
+            assert backend.settle([settlement(claim)]) == [Settled.LOST]
             assert backend.get(claim.id) is None
 
     def test_stats_count_every_state_of_every_queue(self, backend: Backend) -> None:
@@ -1045,7 +1048,9 @@ class LawsContract(Contract):
                     claims += backend.claim(QUEUE, worker, rng.randint(1, 3), suspect=rng.random() < 0.5)
                 case 3 | 4 | 5 if claims:
                     claim, kind = rng.choice(claims), rng.choice(kinds)
-                    if backend.settle([settlement(claim, kind, retry_after=rng.choice([None, 0, 5]))]) == [True]:
+                    if backend.settle([settlement(claim, kind, retry_after=rng.choice([None, 0, 5]))]) == [
+                        Settled.WRITTEN
+                    ]:
                         settled[claim.id, claim.claim_no] += 1
                 case 6:
                     self.advance(backend, rng.choice([3, LEASE_SECONDS + 1]))
@@ -1055,7 +1060,7 @@ class LawsContract(Contract):
                 case 7:
                     for lost in backend.lost_claims():
                         claims.append(lost)
-                        if backend.settle([settlement(lost, OutcomeKind.LOST)]) == [True]:
+                        if backend.settle([settlement(lost, OutcomeKind.LOST)]) == [Settled.WRITTEN]:
                             settled[lost.id, lost.claim_no] += 1
                     if not self.renew(backend, worker):
                         worker = self.worker(backend)

@@ -30,6 +30,7 @@ from .slots import Slots
 JOBS, HOOK = 0, 1  # kinds of messages to a child
 DONE, NOTE = 0, 1  # kinds of messages from one
 UNKNOWN_TIMEOUT = 300.0
+MOST_NOTES = 1000  # of one attempt: what comes after them is dropped
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class Child:
     max_jobs: int | None = None
     running: str = ""
     queue: str = ""
+    notes: int = 0
 
     def main(self) -> None:
         """Work until the coordinator is gone, or the child's number of jobs is done."""
@@ -79,7 +81,7 @@ class Child:
             if now > self.slots.lease_until:
                 outcome = Outcome(OutcomeKind.INTERRUPTED)  # nobody renews any more: another worker may have it
             else:
-                self.running, self.queue = claim.id, claim.queue
+                self.running, self.queue, self.notes = claim.id, claim.queue, 0
                 outcome = run_attempt(claim, guard, self)
                 if os.getpid() != self.slots.pid(self.slot):
                     os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
@@ -114,6 +116,9 @@ class Child:
         return self.slots.cancelled(self.slot)
 
     def note(self, kind: str, message: str, data: Mapping[str, Any]) -> None:
+        self.notes += 1
+        if self.notes > MOST_NOTES:
+            return
         try:
             text = json.dumps(dict(data), default=str)[: conf.max_result_bytes]
             json.loads(text)

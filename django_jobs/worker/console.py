@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
+from ..runtime import clip
 from ..settlement import Settlement
 
 SHOWS = ("lines", "json", "quiet")
@@ -52,11 +53,17 @@ class Console:
 def _line(s: Settlement) -> str:
     claim, transition = s.claim, s.transition
     attempt = 0 if transition.reason in ("rejected", "corrupt") else claim.attempt
-    text = f"[{transition.word}] {claim.queue} (attempt {attempt}) {claim.handler} {claim.id} {s.seconds * 1000:.1f} ms"
+    ran = f"{_one_line(claim.handler)} {claim.id} {s.seconds * 1000:.1f} ms"
+    text = f"[{transition.word}] {claim.queue} (attempt {attempt}) {ran}"
     if s.error is not None and transition.word != "cancelled":
         first = (s.error.message or s.error.class_path).splitlines() or [""]
         text += f" - {transition.reason + ': ' if transition.reason else ''}{first[0][:200]}"
     return text + "\n"
+
+
+def _one_line(text: str) -> str:
+    """A stored text as a terminal may have it: a row that somebody forged may hold anything."""
+    return clip(text, 200).replace("\n", "�").replace("\t", " ")
 
 
 def _json(s: Settlement) -> str:

@@ -11,17 +11,17 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from django.db import Error as DatabaseError
 
 from .. import signals
-from ..backends import Backend, Wakeup, WorkerInfo
+from ..backends import Backend, Settled, Wakeup, WorkerInfo
 from ..conf import conf
 from ..exceptions import JobsError
-from ..retry import Target, Transition
+from ..retry import CANCEL, Target, Transition
 from ..runtime import Claim, wants_hooks
 from ..settlement import Settlement, conclude, give_back
 from .console import Console
@@ -35,6 +35,7 @@ RECONCILE_SECONDS = 10.0
 STALE_SECONDS = 1.0
 STORE_RETRY_LONGEST = 5.0
 SOON_SECONDS = 10.0
+MOST_NOTES = 10_000  # kept while the store is away
 
 
 class Executor(Protocol):
@@ -57,6 +58,7 @@ class Executor(Protocol):
     def filenos(self) -> list[int]: ...
     def next_deadline(self) -> float: ...
     def collect(self) -> list[Finished]: ...
+    def cancel(self, job_ids: Collection[str]) -> None: ...
     def take_back(self) -> list[Claim]: ...
     def stale(self, seconds: float) -> bool: ...
     def abandon(self) -> list[Claim]: ...
@@ -113,6 +115,7 @@ class Coordinator:
     _lease_until: float = 0.0
     _look_at: float = 0.0  # when to claim again although nothing woke us
     _promote_at: float = 0.0
+    _cancels_at: float = 0.0
     _next_due: float | None = None
     _suspects_at: float = 0.0
     _reconcile_at: float = 0.0
@@ -209,6 +212,7 @@ class Coordinator:
     def _settle(self) -> None:
         self._release_stale()
         if not self._unsettled:
+            self._record([])
             return
         batch = self._unsettled
         answers = self.backend.settle_anyway(batch)
@@ -216,7 +220,7 @@ class Coordinator:
         settled = []
         for s, answer in zip(batch, answers, strict=True):
             if answer:
-                settled.append(s)
+                settled.append(s if answer is not Settled.CANCELLED else s._replace(transition=CANCEL, result=""))
             else:
                 logger.warning(
                     "job %s is not ours any more; its outcome (%s) is dropped", s.claim.id, s.transition.word
@@ -227,8 +231,7 @@ class Coordinator:
         self._settled += len(settled)
         self.console.settled(settled)
         now = time.monotonic()
-        events = self.executor.notes
-        self.executor.notes = []
+        events: list[Note] = []
         for s in settled:
             transition = s.transition
             if transition.target is not Target.COMPLETED:
@@ -244,8 +247,20 @@ class Coordinator:
                         self._suspects_at = min(self._suspects_at, now + transition.delay)
             if wants_hooks(s.claim.handler, transition):
                 self.executor.run_hooks(s)
-        if events:
-            self.backend.record_events(events)
+        self._record(events)
+
+    def _record(self, events: list[Note]) -> None:
+        """Write what handlers noted, and `events`, into the timelines."""
+        notes, self.executor.notes = [*self.executor.notes, *events], []
+        if not notes:
+            return
+        try:
+            self.backend.record_events(notes)
+        except Exception as error:
+            if self.backend.is_outage(error):
+                self.executor.notes = notes[-MOST_NOTES:]
+                raise
+            logger.exception("%d events could not be written", len(notes))
 
     def _release_stale(self) -> None:
         """Claims that wait behind slow neighbours go back, so that other workers can have them."""
@@ -309,6 +324,10 @@ class Coordinator:
                 self._promote_at = now + conf.poll_interval
             if promotion.promoted:
                 self._look_at = now
+        if now >= self._cancels_at:
+            self._cancels_at = now + conf.poll_interval
+            if self.executor.in_hand and (asked := self.backend.cancel_requests(self.worker_id)):
+                self.executor.cancel(asked)
         for chore in self.chores:
             if now >= chore.due_at and self._drain_until is None:
                 chore.due_at = now + chore.interval

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from django.db import connections
@@ -117,6 +117,9 @@ class Inline:
         back = list(self._queue)
         self._queue.clear()
         return back
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """Nothing runs while the coordinator has its turn."""
 
     def stale(self, seconds: float) -> bool:
         """Never: what waits here is run next."""

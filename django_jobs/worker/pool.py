@@ -9,7 +9,7 @@ import math
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ Note = tuple[str, str, str, str, Mapping[str, Any]]
 RESPAWN_LONGEST = 30.0
 LOST_AFTER_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
+MOST_MESSAGES = 2000  # in one turn, so that a job that writes without end keeps nobody waiting
 STALE_SECONDS = 1.0
 LOOK_SECONDS = 0.25
 
@@ -264,7 +265,9 @@ class Pool:
         return done
 
     def _receive(self) -> None:
-        while (message := self._from_children.try_receive()) is not None:
+        for _ in range(MOST_MESSAGES):
+            if (message := self._from_children.try_receive()) is None:
+                return
             kind, slot, content = message
             self._seats[slot].early_deaths = 0
             if kind == DONE:
@@ -404,6 +407,14 @@ class Pool:
         self._waiting = 0
         self._pump()
         return back
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """Tell the children that run these jobs that a cancel was asked for."""
+        for slot in range(self.size):
+            job = self._slots.job(slot)
+            sent = self._sent.get(job)
+            if sent is not None and sent.claim is not None and sent.claim.id in job_ids:
+                self._slots.cancel(slot, job)
 
     def stale(self, seconds: float) -> bool:
         """Whether claims have waited this long while every child was busy with something else."""

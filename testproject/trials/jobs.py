@@ -267,3 +267,32 @@ class Mixed(JobHandler):
             os.kill(os.getpid(), signal.SIGKILL)
         if ctx.payload["n"] in ctx.payload.get("slow", ()):
             time.sleep(ctx.payload["seconds"])
+
+
+@register("trial.polite")
+class Polite(JobHandler):
+    """Looks whether it is to stop; says in a file which hook followed."""
+
+    def handle(self, ctx: JobContext) -> None:
+        append(ctx.payload["path"], "started")
+        end = time.monotonic() + ctx.payload["seconds"]
+        while time.monotonic() < end:
+            if ctx.payload.get("listens"):
+                ctx.raise_if_cancelled()
+            time.sleep(0.02)
+
+    def on_success(self, ctx: JobContext, result: Any) -> None:
+        append(ctx.payload["path"], "on_success")
+
+    def on_cancel(self, ctx: JobContext) -> None:
+        append(ctx.payload["path"], "on_cancel")
+
+
+@register("trial.chatter")
+class Chatter(JobHandler):
+    """Writes into its timeline without end."""
+
+    def handle(self, ctx: JobContext) -> None:
+        ctx.progress(1, "begun", total=2)
+        while True:
+            ctx.emit("x" * 4000)

@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError, connections
 from django.db.models import F
 
-from django_jobs.backends import Backend
+from django_jobs.backends import Backend, Settled
 from django_jobs.backends.memory import MemoryBackend
 from django_jobs.models import CompletedJob, Job, JobEvent, Queue, Worker
 from django_jobs.retry import OutcomeKind
@@ -70,7 +70,10 @@ class TestDatabase(BackendContract):
         too_long = settlement(other, OutcomeKind.FAILED)
         too_long = too_long._replace(transition=too_long.transition._replace(reason="r" * 100))
         try:
-            assert backend.settle([settlement(one), too_long]) == [True, True]  # where the column cuts, or takes it
+            assert backend.settle([settlement(one), too_long]) == [
+                Settled.WRITTEN,
+                Settled.WRITTEN,
+            ]  # where the column cuts, or takes it
         except DatabaseError:
             assert [self.state(backend, job_id) for job_id in ids] == ["running", "running"]
         self.assert_each_in_one_place(backend, ids)

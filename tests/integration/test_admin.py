@@ -487,3 +487,10 @@ def test_run_times(value: Any, shown: str) -> None:
 @pytest.mark.parametrize("value", [None, "", "not a date", "2030-13-45T00:00:00", "2030-01-02T03:04:05+00:00"])
 def test_moments_of_any_text(value: str | None) -> None:
     assert isinstance(display.moment(value), str)
+
+
+def test_nothing_that_a_list_hides_can_be_asked_for_by_address(failed: Failed, boss: Client) -> None:
+    failed(payload={"secret": "hunter2"})
+    for lookup in ("envelope__contains", "envelope__startswith", "history__regex", "traceback__contains"):
+        assert boss.get(url("failedjob"), {lookup: "hunter2"}).status_code == 400, lookup
+    assert boss.get(url("completedjob"), {"result__contains": "x"}).status_code == 400

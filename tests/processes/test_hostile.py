@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from django_jobs import Jobs
-from django_jobs.backends import WorkerInfo
+from django_jobs.backends import Settled, WorkerInfo
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import FailedJob, Job, JobEvent, Worker
 from django_jobs.worker.coordinator import _bare_claim
@@ -189,5 +189,21 @@ def test_the_history_survives_a_claim_that_is_given_back(queue: DatabaseBackend)
     me = str(uuid.uuid4())
     queue.register(WorkerInfo(me, "host", 1, ["default"]), 30)
     (claim,) = queue.claim("default", me, 1)
-    assert queue.release([_bare_claim(claim.id, me, claim.claim_no)]) == [True]
+    assert queue.release([_bare_claim(claim.id, me, claim.claim_no)]) == [Settled.WRITTEN]
     assert len(ref.refresh().attempts) == 1
+
+
+def test_a_job_that_writes_its_timeline_without_end_keeps_nobody(queue: DatabaseBackend) -> None:
+    chatter = [Jobs.define("trial.chatter").timeout(3).dispatch() for _ in range(2)]
+    with worker(queue, "default", "--max-workers", "2") as w:
+        wait_until(
+            lambda: JobEvent.objects.using(queue.database).filter(type="progress").count() == 2,
+            "progress, while it runs",
+        )
+        assert {ref.refresh().state for ref in chatter} == {"running"}
+        good = [Jobs.push("trial.noop") for _ in range(10)]
+        wait_finished(queue, 40)
+        assert w.stop() == 0, w.text
+    assert {ref.refresh().reason for ref in chatter} == {"timed_out"}
+    assert {ref.refresh().state for ref in good} == {"completed"}
+    assert JobEvent.objects.using(queue.database).count() <= 2100

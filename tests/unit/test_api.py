@@ -59,9 +59,10 @@ def test_a_reference_is_the_id_as_text_and_knows_its_backend(memory):
     other = Jobs.define("unit.plain").dispatch(backend="other")
     assert other.refresh().state == "pending"
     assert Jobs.backend("other").get(other) is not None
+    assert Jobs.get(other).id == other
     with pytest.raises(JobNotFound):
-        Jobs.get(other)
-    assert Jobs.get(other, backend="other").id == other
+        Jobs.get(str(other))  # a bare text says nothing of a backend
+    assert Jobs.get(str(other), backend="other").id == other
 
 
 def test_the_call_wins_over_the_handler_the_queue_and_the_site(settings):

@@ -24,7 +24,7 @@ from ...models.failed_job import FailureReason
 from ...runtime import Claim, clip, result_json
 from ...settlement import Settlement
 from ..archive import record_of, shared_values
-from ..base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Supports, Wakeup, WorkerInfo
+from ..base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Settled, Supports, Wakeup, WorkerInfo
 from .mysql import MySQLStatements
 from .postgresql import PostgreSQLStatements
 from .sqlite import SQLiteStatements
@@ -138,9 +138,9 @@ class DatabaseBackend(Backend):
     def claim(self, queue: str, worker_id: str, limit: int, *, suspect: bool = False) -> list[Claim]:
         return self._retrying(lambda: self.sql.claim(queue, worker_id, limit, suspect)) if limit > 0 else []
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         # A statement sees a job once: what else a batch says of the same job waits for the next statement.
-        answers = [False] * len(settlements)
+        answers = [Settled.LOST] * len(settlements)
         rest = list(enumerate(settlements))
         while rest:
             batch: dict[str, tuple[int, Settlement]] = {}
@@ -153,7 +153,7 @@ class DatabaseBackend(Backend):
             some = [s for _, s in batch.values()]
             settled = self._retrying(lambda some=some: self.sql.settle(some))  # type: ignore[misc]
             for index, s in batch.values():
-                answers[index] = (s.claim.id, s.claim.claim_no) in settled
+                answers[index] = settled.get((s.claim.id, s.claim.claim_no), Settled.LOST)
             rest = later
         return answers
 
@@ -172,6 +172,10 @@ class DatabaseBackend(Backend):
     def held(self, worker_id: str) -> dict[str, int]:
         rows = Job.objects.using(self.database).filter(worker_id=worker_id).values_list("id", "claim_no")
         return {str(job_id): claim_no for job_id, claim_no in rows}
+
+    def cancel_requests(self, worker_id: str) -> set[str]:
+        rows = Job.objects.using(self.database).filter(worker_id=worker_id, state="cancel_requested")
+        return set(map(str, rows.values_list("id", flat=True)))
 
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         now = RawSQL(self._raw_now(), [])

@@ -16,7 +16,7 @@ from ...definition import JobDefinition
 from ...retry import Target
 from ...runtime import Claim
 from ...settlement import Settlement
-from ..base import Wakeup
+from ..base import Settled, Wakeup
 from .statements import DEFAULT_KEEP_SECONDS, INSERTED, Statements
 
 logger = logging.getLogger("django_jobs.backends.database")
@@ -69,7 +69,8 @@ class PostgreSQLStatements(Statements):
                 f"""
                 WITH picked AS (
                     SELECT j.id FROM {self.job} j
-                    WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} AND {self.may_claim()}
+                    WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} {self.countable}
+                      AND {self.may_claim()}
                     ORDER BY j.rank, j.available_at, j.id LIMIT %s FOR UPDATE OF j SKIP LOCKED
                 ), claimed AS (
                     UPDATE {self.job} j SET state = 'running', worker_id = %s, claim_no = j.claim_no + 1,
@@ -84,7 +85,7 @@ class PostgreSQLStatements(Statements):
             )
             return [Claim._make(row) for row in cursor.fetchall()]
 
-    def settle(self, settlements: Sequence[Settlement]) -> set[tuple[str, int]]:
+    def settle(self, settlements: Sequence[Settlement]) -> dict[tuple[str, int], Settled]:
         plain = [s for s in settlements if s.transition.target is Target.COMPLETED]
         others = [s for s in settlements if s.transition.target is not Target.COMPLETED]
         if not others:
@@ -97,7 +98,7 @@ class PostgreSQLStatements(Statements):
             cursor.execute(f"SELECT 1 FROM {self.job} WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE", [ids])
             return self.complete(plain) | super().settle(others)
 
-    def complete(self, settlements: Sequence[Settlement]) -> set[tuple[str, int]]:
+    def complete(self, settlements: Sequence[Settlement]) -> dict[tuple[str, int], Settled]:
         """Move completed jobs in one statement; a cancel that was asked for makes them cancelled."""
         settlements = sorted(settlements, key=lambda s: s.claim.id)  # locked in the order of their keys
         with self.connection.cursor() as cursor:
@@ -119,7 +120,7 @@ class PostgreSQLStatements(Statements):
                            {self.later(f"CASE WHEN state = 'running' THEN keep ELSE {DEFAULT_KEEP_SECONDS} END")}
                     FROM gone WHERE keep IS DISTINCT FROM 0 OR state <> 'running' ON CONFLICT (id) DO NOTHING
                 )
-                SELECT id::text, claim_no FROM gone""",
+                SELECT id::text, claim_no, state FROM gone""",
                 [
                     plain_array(s.claim.id for s in settlements),
                     plain_array(s.claim.worker_id for s in settlements),
@@ -129,7 +130,10 @@ class PostgreSQLStatements(Statements):
                     plain_array("NULL" if s.keep_seconds is None else str(s.keep_seconds) for s in settlements),
                 ],
             )
-            return set(cursor.fetchall())
+            return {
+                (job_id, claim_no): Settled.WRITTEN if state == "running" else Settled.CANCELLED
+                for job_id, claim_no, state in cursor.fetchall()
+            }
 
     def promote(self, limit: int) -> int:
         with self.connection.cursor() as cursor:

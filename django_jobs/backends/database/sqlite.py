@@ -50,7 +50,8 @@ class SQLiteStatements(Statements):
                         attempt = attempt + 1, started_at = {self.now}
                     WHERE id IN (
                         SELECT j.id FROM {self.job} j
-                        WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} AND {self.may_claim()}
+                        WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} {self.countable}
+                          AND {self.may_claim()}
                         ORDER BY j.rank, j.available_at, j.id LIMIT %s)
                     RETURNING {self.claimed_columns()}, rank, available_at""",
                 [self.uid(worker_id), queue, self.uid(worker_id), queue, limit],

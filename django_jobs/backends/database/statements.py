@@ -20,7 +20,7 @@ from ...models import SHARED_COLUMNS, CompletedJob, FailedJob, Job, Queue, Worke
 from ...retry import Target
 from ...runtime import Claim, ErrorRecord
 from ...settlement import Settlement
-from ..base import Promotion, Wakeup, WorkerInfo
+from ..base import Promotion, Settled, Wakeup, WorkerInfo
 
 INSERTED = (
     *("id", "queue", "handler", "rank", "max_attempts", "name", "reference", "job_group", "tags", "source"),
@@ -127,6 +127,9 @@ class Statements(ABC):
         at = definition.available_at
         return (None if at is None else self.moment(at), float(definition.delay or 0))
 
+    countable = "AND j.claim_no < 2147483647 AND j.attempt < 2147483647"
+    """A row whose counters somebody has set to their end would fail every claim of its queue."""
+
     # -- claim ------------------------------------------------------------------------------------------------
 
     def may_claim(self) -> str:
@@ -164,7 +167,7 @@ class Statements(ABC):
             cursor.execute(
                 f"""SELECT j.id FROM {self.job} j
                     WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {self.true if suspect else self.false}
-                      AND {self.may_claim()}
+                      {self.countable} AND {self.may_claim()}
                     ORDER BY j.{self.rank}, j.available_at, j.id LIMIT %s {locked}""",
                 [queue, self.uid(worker_id), queue, limit],
             )
@@ -186,8 +189,8 @@ class Statements(ABC):
 
     # -- settle -----------------------------------------------------------------------------------------------
 
-    def settle(self, settlements: Sequence[Settlement]) -> set[tuple[str, int]]:
-        """Write outcomes in one transaction; answers (job id, claim number) of those that were still held."""
+    def settle(self, settlements: Sequence[Settlement]) -> dict[tuple[str, int], Settled]:
+        """Write outcomes in one transaction; answers by (job id, claim number) for those that were still held."""
         by_id = {s.claim.id: s for s in settlements}
         ids = sorted(self.uid(job_id) for job_id in by_id)
         with self.transaction() as cursor:
@@ -197,16 +200,19 @@ class Statements(ABC):
                 ids,
             )
             held: list[tuple[Settlement, Target]] = []
+            answers: dict[tuple[str, int], Settled] = {}
             for uid, worker_id, claim_no, state in cursor.fetchall():
                 s = by_id[self.text_of(uid)]
                 if worker_id is None or (self.text_of(worker_id), claim_no) != (s.claim.worker_id, s.claim.claim_no):
                     continue
                 if state in ("running", "cancel_requested"):
-                    held.append((s, s.transition.target if state == "running" else Target.CANCELLED))
+                    runs = state == "running"
+                    held.append((s, s.transition.target if runs else Target.CANCELLED))
+                    answers[s.claim.id, claim_no] = Settled.WRITTEN if runs else Settled.CANCELLED
             self.write_waiting(cursor, [s for s, target in held if target is Target.WAITING])
             self.write_failed(cursor, [s for s, target in held if target is Target.FAILED])
             self.write_completed(cursor, [(s, t) for s, t in held if t in (Target.COMPLETED, Target.CANCELLED)])
-        return {(s.claim.id, s.claim.claim_no) for s, _ in held}
+        return answers
 
     for_update = "FOR UPDATE"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.translation import gettext_lazy as _
 
 from ...backends import get_backend
 from ...conf import ISOLATIONS, conf
@@ -38,7 +37,7 @@ def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
 
 
 class Command(BaseCommand):
-    help = _("Claim the jobs of the given queues and run them, until told to stop.")  # type: ignore[assignment]
+    help = "Claim the jobs of the given queues and run them, until told to stop."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
@@ -69,6 +68,11 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=2) from error
         if not backend.supports.claim:
             raise CommandError(f"The backend {backend.alias!r} keeps no jobs, so there is nothing to work on.")
+        if not backend.supports.shared:
+            raise CommandError(f"The backend {backend.alias!r} keeps its jobs in the process that made them, not here.")
+        for name in queues:
+            if name not in conf.queue_names():
+                self.stderr.write(f"Note: the queue {name!r} is not in JOBS_QUEUES.")
         if problem := backend.not_ready():
             raise CommandError(problem)
         cycles = 1 if options["once"] else options["max"] or None

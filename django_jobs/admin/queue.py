@@ -21,10 +21,18 @@ from . import display
 from .base import MOST_COUNTED, FactsAdmin, ObjectAction, moment_of
 
 
+class QueueForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The names to choose from leave out the queues that have a row."""
+
+    def validate_unique(self) -> None:
+        """Nothing: Django would ask the default database, where the queue need not be."""
+
+
 @admin.register(Queue)
 class QueueAdmin(FactsAdmin):
     """Queues that somebody has touched. A configured queue without a row can be added, so that it can be paused."""
 
+    form = QueueForm
     list_display = ("name", "state_badge", "waiting", "running", "changed")
     list_filter = ("paused",)
     search_fields = ("name",)

@@ -1,5 +1,7 @@
 """The inline executor: runs jobs in the worker's own process. For `--once`, tests, and platforms without fork.
 
+While a job runs here nobody asks the store, so it does not see a cancel; the cancel still wins over its outcome.
+
 It cannot end a handler that holds on: at the deadline `JobTimeout` is raised in it, and after the grace a watchdog
 thread gives up the whole process, whose lease then brings the job back.
 """

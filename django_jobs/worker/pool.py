@@ -59,7 +59,6 @@ class _Kill(NamedTuple):
 class _Seat:
     """What the coordinator knows of a slot beside what the child says."""
 
-    pid: int = 0
     wanted_at: float = 0.0
     born_at: float = 0.0
     early_deaths: int = 0

@@ -49,7 +49,6 @@ class Statements(ABC):
         self.shared_with_history = ", ".join(
             "%s" if column == "history" else f"j.{quote(column)}" for column in SHARED_COLUMNS
         )
-        self.shared_of_job = ", ".join(f"j.{quote(column)}" for column in SHARED_COLUMNS)
 
     # -- values, in and out -----------------------------------------------------------------------------------
 

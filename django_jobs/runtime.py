@@ -126,7 +126,7 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
         _tidy_connections()
     return outcome._replace(
         seconds=time.monotonic() - started,
-        keep_seconds=_keep_seconds(definition, handler),
+        keep_seconds=_keep_seconds(definition, type(handler)),
         retry_after=_delay_of(claim.id, outcome.retry_after),
     )
 
@@ -223,12 +223,12 @@ def result_json(value: Any) -> str:
     return text
 
 
-def _keep_seconds(definition: JobDefinition, handler: JobHandler) -> int | None:
+def _keep_seconds(definition: JobDefinition, handler: type) -> int | None:
     """How long the completed record stays: by the job, its handler, its queue or the site, in this order."""
     if definition.ttl is not UNSET:
         return definition.ttl
     for given in (
-        registry.defaults_of(type(handler)).get("ttl", UNSET),
+        registry.defaults_of(handler).get("ttl", UNSET),
         conf.queue(str(definition.queue)).keep_completed,
     ):
         if given is not UNSET and given is not None:
@@ -248,6 +248,11 @@ def _delay_of(job_id: str, given: Any) -> float | None:
     except InvalidDefinition as error:
         logger.error("job %s: %s Its backoff applies.", job_id, error)
         return None
+
+
+def keep_seconds(claim: Claim) -> int | None:
+    """How long the completed record of a claim stays, where its outcome does not say."""
+    return _keep_seconds(envelope.decode(claim.body), registry.get(claim.handler))
 
 
 def _custom_delay(handler: JobHandler, ctx: JobContext, error: BaseException) -> float | None:
@@ -369,6 +374,8 @@ def leave_no_transaction() -> None:
     """In a child, after an attempt: drop connections that it left inside a transaction. The next job is not part of
     it.
     """
+    if not _connected:
+        return
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block or connection.run_on_commit:
             with contextlib.suppress(Exception):

@@ -29,6 +29,7 @@ from .slots import Slots
 
 JOBS, HOOK = 0, 1  # kinds of messages to a child
 DONE, NOTE = 0, 1  # kinds of messages from one
+REPORT_SECONDS = 0.001
 UNKNOWN_TIMEOUT = 300.0
 MOST_NOTES = 1000  # of one attempt: what comes after them is dropped
 
@@ -64,6 +65,7 @@ class Child:
             self.slots.take(self.slot, number)
             open_connections_afresh()
             if kind == JOBS:
+                guard.install()
                 self.run(content, guard)
                 done += len(content)
             else:
@@ -71,10 +73,16 @@ class Child:
             self.slots.leave(self.slot)
 
     def run(self, jobs: list[tuple[int, tuple[Any, ...]]], guard: AlarmGuard) -> None:
-        """Run the jobs of a message. Each is reported before the next one starts: what that does can't undo it."""
+        """Run the jobs of a message.
+
+        What completes without an output is reported with what follows within a millisecond; until then the slot says
+        that it is done, so that nothing which the next job does can undo it. Everything else is reported at once.
+        """
+        done: list[tuple[int, tuple[Any, ...]]] = []
+        reported = time.monotonic()
         for number, fields in jobs:
             if self.slots.revoked(self.slot):
-                return  # they have waited too long behind the one before, and are others' now
+                break  # the rest has waited too long behind the one before, and is others' now
             claim = Claim._make(fields)
             now = time.monotonic()
             self.slots.begin(self.slot, number, now, now + UNKNOWN_TIMEOUT)
@@ -86,15 +94,24 @@ class Child:
                 if os.getpid() != self.slots.pid(self.slot):
                     os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
                 leave_no_transaction()
-            self.report(number, outcome)
+            done.append((number, packed(outcome)))
+            if outcome.result or outcome.kind != OutcomeKind.COMPLETED or time.monotonic() - reported > REPORT_SECONDS:
+                self.report(done)
+                done, reported = [], time.monotonic()
+            else:
+                self.slots.finish(self.slot, number)
+        if done:
+            self.report(done)
 
-    def report(self, number: int, outcome: Outcome) -> None:
-        """Tell the coordinator what a job came to."""
+    def report(self, done: list[tuple[int, tuple[Any, ...]]]) -> None:
+        """Tell the coordinator what jobs came to."""
         try:
-            self.outbox.send((DONE, self.slot, (number, packed(outcome))))
+            self.outbox.send((DONE, self.slot, done))
         except TooBig:
-            error = ErrorRecord("", "the outcome was too big for a message between the worker's processes")
-            self.outbox.send((DONE, self.slot, (number, packed(outcome._replace(result="", error=error)))))
+            for number, values in done:
+                error = ErrorRecord("", "the outcome was too big for a message between the worker's processes")
+                small = unpacked(values)._replace(result="", error=error)
+                self.outbox.send((DONE, self.slot, [(number, packed(small))]))
 
     def run_hooks(self, number: int, claim: tuple[Any, ...], transition: tuple[Any, ...], *rest: Any) -> None:
         """Run the hooks that follow a stored outcome."""
@@ -108,7 +125,7 @@ class Child:
             result,
             None if error is None else ErrorRecord._make(error),
         )
-        self.report(number, Outcome("hook"))
+        self.report([(number, packed(Outcome("hook")))])
 
     # -- controls of the running job ----------------------------------------------------------------------------
 

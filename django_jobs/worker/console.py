@@ -63,6 +63,8 @@ def _line(s: Settlement) -> str:
 
 def _one_line(text: str) -> str:
     """A stored text as a terminal may have it: a row that somebody forged may hold anything."""
+    if text.isprintable():
+        return text
     return clip(text, 200).replace("\n", "�").replace("\t", " ")
 
 

@@ -100,6 +100,7 @@ class Inline:
         """Run jobs for a few milliseconds, at least one."""
         done: list[Finished] = []
         started = time.monotonic()
+        self._guard.install()
         while self._hooks:
             s = self._hooks.popleft()
             run_hooks(s.claim, s.transition, s.result, s.error)

@@ -99,8 +99,13 @@ class AlarmGuard:
         self._timeout: float | None = None
         self._armed = False
         self._alarms = threading.current_thread() is threading.main_thread()
+        self.install()
+
+    def install(self) -> None:
+        """Take the alarm over, again after jobs that may have taken or blocked it."""
         if self._alarms:
             signal.signal(signal.SIGALRM, self._ring)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
 
     def __call__(self, timeout: float | None) -> AlarmGuard:
         self._timeout = timeout
@@ -111,8 +116,6 @@ class AlarmGuard:
             self._on_deadline(None if self._timeout is None else time.monotonic() + self._timeout)
         self._armed = True
         if self._timeout is not None and self._alarms:
-            signal.signal(signal.SIGALRM, self._ring)  # an earlier job may have taken or blocked it
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
             signal.setitimer(signal.ITIMER_REAL, self._timeout)
         return self
 

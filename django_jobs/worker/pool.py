@@ -17,7 +17,7 @@ from .. import registry
 from ..conf import conf
 from ..exceptions import InvalidHandler, UnknownHandler
 from ..retry import OutcomeKind
-from ..runtime import Claim, ErrorRecord, Outcome
+from ..runtime import Claim, ErrorRecord, Outcome, keep_seconds
 from ..settlement import Settlement
 from .channel import Channel, Port, TooBig
 from .child import DONE, HOOK, JOBS, unpacked
@@ -270,8 +270,8 @@ class Pool:
             kind, slot, content = message
             self._seats[slot].early_deaths = 0
             if kind == DONE:
-                number, values = content
-                self._finish(number, unpacked(values))
+                for number, values in content:
+                    self._finish(number, unpacked(values))
             else:
                 job_id, queue, type_, text, data = content
                 self.notes.append((job_id, queue, type_, text, json.loads(data)))
@@ -299,6 +299,8 @@ class Pool:
         job, message = self._slots.job(death.slot), self._slots.message(death.slot)
         if self._slots.pid(death.slot) != death.pid:
             job = message = 0
+        if message:
+            self._take_unreported(death.slot, message)
         self._slots.leave(death.slot)
         if job in self._sent:
             self._finish(job, self._obituary(seat, job, death))
@@ -311,6 +313,14 @@ class Pool:
             logger.error("a child died at its start (%s); the next one follows in %.1f s", death, wait)
         seat.wanted_at = time.monotonic() + wait
         seat.killed = None
+
+    def _take_unreported(self, slot: int, message: int) -> None:
+        """What the child has completed without an output, and has had no time to report."""
+        last = self._slots.finished(slot)
+        for number in [n for n, s in self._sent.items() if s.message == message and n <= last]:
+            claim = self._sent[number].claim
+            if claim is not None:
+                self._finish(number, Outcome(OutcomeKind.COMPLETED, keep_seconds=keep_seconds(claim)))
 
     def _obituary(self, seat: _Seat, job: int, death: Death) -> Outcome:
         if death.ended_for == "lease":
@@ -375,6 +385,7 @@ class Pool:
             job, message = self._slots.job(slot), self._slots.message(slot)
             if job not in self._sent or now - self._slots.started(slot) < STALE_SECONDS:
                 continue
+            self._take_unreported(slot, message)
             behind = [n for n, s in self._sent.items() if s.message == message and n > job]
             if behind and self._slots.revoked(slot) and self._slots.job(slot) == job:
                 for number in behind:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import mmap
 
-_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED = range(7)
+_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED = range(8)
 _FIELDS = 8
 
 
@@ -39,6 +39,7 @@ class Slots:
 
     def take(self, slot: int, message: int) -> None:
         """The child has taken a message."""
+        self._whole[self._at(slot) + _FINISHED] = 0
         self._whole[self._at(slot) + _MESSAGE] = message
 
     def begin(self, slot: int, job: int, started: float, deadline: float) -> None:
@@ -51,6 +52,14 @@ class Slots:
     def extend(self, slot: int, deadline: float) -> None:
         """The running job's deadline is known now."""
         self._real[self._at(slot) + _DEADLINE] = deadline
+
+    def finish(self, slot: int, job: int) -> None:
+        """The child has completed this job, without an output, and has not reported it yet."""
+        self._whole[self._at(slot) + _FINISHED] = job
+
+    def finished(self, slot: int) -> int:
+        """The last job that the child has completed without reporting it; so are those before it in the message."""
+        return self._whole[self._at(slot) + _FINISHED]
 
     def leave(self, slot: int) -> None:
         """The child is done with its message and has reported it."""

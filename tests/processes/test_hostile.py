@@ -15,7 +15,7 @@ import pytest
 from django_jobs import Jobs
 from django_jobs.backends import Settled, WorkerInfo
 from django_jobs.backends.database import DatabaseBackend
-from django_jobs.models import FailedJob, Job, JobEvent, Worker
+from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Worker
 from django_jobs.worker.coordinator import _bare_claim
 from tests.support.site import site_env
 from tests.support.waiting import wait_until
@@ -125,7 +125,8 @@ def test_jobs_that_wait_behind_a_slow_one_go_to_an_idle_child(queue: DatabaseBac
     Jobs.dispatch_many([Jobs.define("trial.mixed", {"n": n, **slow}) for n in range(20)])
     with worker(queue, "default", "--max-workers", "2") as w:
         wait_until(lambda: len(lines(proof)) >= 20, "every other job to run beside the slow one", 12)
-        wait_until(lambda: counts(queue)["completed"] == 319, "them to be recorded", 5)
+        completed = CompletedJob.objects.using(queue.database)
+        wait_until(lambda: completed.count() == 319, "them to be recorded", 5)
         w.signal(9)
     assert {line.split()[1] for line in lines(proof)} == {str(n) for n in range(20)}
 

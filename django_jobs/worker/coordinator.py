@@ -370,6 +370,8 @@ class Coordinator:
             return
         asked = room
         suspects = now >= self._suspects_at and not any(claim.suspect for claim in self.executor.claims())
+        if suspects:
+            self._suspects_at = now + self.poll_interval
         for queue in self.queues:
             lone = self.backend.claim(queue, self.worker_id, 1, suspect=True) if suspects else []
             if lone:
@@ -390,8 +392,6 @@ class Coordinator:
         self._empty = room > 0 and suspects
         if room > 0:
             self._look_at = time.monotonic() + self.poll_interval
-            if suspects:
-                self._suspects_at = self._look_at
         if room == asked and self.limits.cycles is not None:
             self.console.empty(self.queues)
 

@@ -100,7 +100,7 @@ class Conf:
     shutdown_timeout: Setting[float] = Setting(30.0)
     kill_grace: Setting[float] = Setting(5.0)
     claim_batch: Setting[int] = Setting(200)
-    message_jobs: Setting[int] = Setting(5)
+    message_jobs: Setting[int] = Setting(10)
     show: Setting[str] = Setting("lines")
 
     # bounds

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from . import registry
 from .api import site_defaults
 from .backends import build
-from .conf import DEFAULT_OPTIONS, QueueOptions, Setting, conf, parse_queues
+from .conf import DEFAULT_OPTIONS, EVENTS, QueueOptions, Setting, conf, parse_queues
 from .definition import JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
 
@@ -123,6 +123,8 @@ def check_values(app_configs: Apps, **_: Any) -> Messages:
         elif isinstance(default, int | float):
             good = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
             problem = "" if good and (value > 0 or setting.name in _MAY_BE_ZERO) else "a number above 0"
+        elif setting.name in _CHOICES:
+            problem = "" if value in _CHOICES[setting.name] else f"one of {', '.join(_CHOICES[setting.name])}"
         elif setting.name in _LISTS and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
             problem = "a list of texts"
         elif isinstance(default, dict) and not isinstance(value, dict):
@@ -134,7 +136,8 @@ def check_values(app_configs: Apps, **_: Any) -> Messages:
     return found
 
 
-_LISTS = ("JOBS_BUILTINS", "JOBS_COMMANDS_ALLOWED", "JOBS_SIGNING_KEY_FALLBACKS")
+_LISTS = ("JOBS_BUILTINS", "JOBS_COMMANDS_ALLOWED", "JOBS_SIGNING_KEY_FALLBACKS", "JOBS_SENSITIVE_KEYS")
+_CHOICES = {"JOBS_EVENTS": EVENTS}
 _MAY_BE_ZERO = (
     "JOBS_MISSING_HANDLER_GRACE",
     "JOBS_SHUTDOWN_TIMEOUT",

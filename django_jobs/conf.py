@@ -21,6 +21,7 @@ from .names import check_queue
 
 T = TypeVar("T")
 
+EVENTS = ("none", "odd", "all")
 ISOLATIONS = ("pool", "inline")
 DEFAULT_BACKENDS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {}},
@@ -34,6 +35,12 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "timeout": 300,
     "ttl": 7 * 24 * 3600,
 }
+
+
+DEFAULT_SENSITIVE_KEYS = (
+    *("passw", "pwd", "passphrase", "secret", "token", "credential", "authorization", "cookie", "session_id", "cvv"),
+    *("api_key", "private_key", "access_key", "signing_key", "card_number"),
+)
 
 
 class Unread:
@@ -112,6 +119,12 @@ class Conf:
     signing_key: Setting[str | None] = Setting(None)
     signing_key_fallbacks: Setting[Any] = Setting(())
     verify_signatures: Setting[bool] = Setting(True)
+
+    # the timeline
+    events: Setting[str] = Setting("odd")
+
+    # hiding
+    sensitive_keys: Setting[Any] = Setting(DEFAULT_SENSITIVE_KEYS)
 
     # keeping
     keep_events: Setting[int] = Setting(14 * 24 * 3600)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -47,6 +48,9 @@ class Priority(IntEnum):
     HIGH = 50
 
 
+_NO_META: Mapping[str, Any] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class JobDefinition:
     """A job before it is stored. Times are aware; durations are seconds.
@@ -71,30 +75,28 @@ class JobDefinition:
     reference: str = ""
     group: str = ""
     tags: tuple[str, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=lambda: _NO_META)
     source: str = "app"
     fresh_id: bool = False
     """The id was made here, so that no job can have it yet."""
 
     def with_(self, **changes: Any) -> JobDefinition:
         """A copy with `changes`, each checked. An option that does not exist raises `TypeError`."""
-        checked: dict[str, Any] = {}
-        for option, value in changes.items():
-            try:
-                check = _OPTIONS[option]
-            except KeyError:
-                known = ", ".join(sorted(_OPTIONS))
-                raise TypeError(f"{option!r} is not an option of a job. The options are {known}.") from None
-            name, clean = check(value)
-            checked[name] = clean
-        return replace(self, **checked)
+        return self.changed(checked_options(changes))
 
-    def with_defaults(self, defaults: Mapping[str, Any]) -> JobDefinition:
-        """A copy in which every UNSET option has its value from `defaults`, where that has one."""
-        gaps = {f: defaults[f] for f in _DEFAULTED if getattr(self, f) is UNSET and f in defaults}
-        return replace(self, **gaps) if gaps else self
+    def gaps(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """What `defaults` has for the options that are UNSET here."""
+        return {name: defaults[name] for name in _DEFAULTED if getattr(self, name) is UNSET and name in defaults}
+
+    def changed(self, changes: Mapping[str, Any]) -> JobDefinition:
+        """A copy with `changes` that have been checked. `dataclasses.replace`, at a third of its cost."""
+        copy = object.__new__(JobDefinition)
+        for name in _FIELDS:
+            object.__setattr__(copy, name, changes[name] if name in changes else getattr(self, name))
+        return copy
 
 
+_FIELDS = tuple(f.name for f in fields(JobDefinition))
 _DEFAULTED = ("queue", "priority", "delay", "max_attempts", "timeout", "backoff", "ttl", "backend")
 
 
@@ -123,8 +125,7 @@ class JobBuilder:
         """Enqueue the job (`Jobs.dispatch`) and return its reference. `options` are those of `with_options`."""
         if backend is not None:
             options["backend"] = backend
-        definition = self._definition.with_(**options) if options else self._definition
-        return port.jobs().dispatch(definition)
+        return port.jobs().dispatch(self.with_options(**options) if options else self)
 
     def with_options(self, **options: Any) -> JobBuilder:
         """Set any options by name: `with_options(delay=60, queue="mail")`. An unknown one raises `TypeError`."""
@@ -346,3 +347,17 @@ _OPTIONS: dict[str, Callable[[Any], tuple[str, Any]]] = {
     "source": lambda v: ("source", _source(v)),
 }
 OPTION_NAMES = frozenset(_OPTIONS)
+
+
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Job options as fields of a definition. Raises `InvalidDefinition`, and `TypeError` for one that isn't any."""
+    checked = {}
+    for option, value in options.items():
+        try:
+            check = _OPTIONS[option]
+        except KeyError:
+            known = ", ".join(sorted(_OPTIONS))
+            raise TypeError(f"{option!r} is not an option of a job. The options are {known}.") from None
+        name, clean = check(value)
+        checked[name] = clean
+    return checked

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -138,28 +139,43 @@ def seal(definition: JobDefinition) -> Envelope:
 
     Raises `PayloadNotSerializable` and `PayloadTooLarge` (over `JOBS_MAX_PAYLOAD_BYTES`, for payload and meta each).
     """
-    body = [
-        f'{{"v":{VERSION},"id":"{definition.id}","handler":"{definition.handler}","queue":"{definition.queue}"',
-        f'"payload":{_bounded("payload", definition.payload)}',
-        f'"max_attempts":{definition.max_attempts}',
-        f'"timeout":{json.dumps(definition.timeout)}',
-    ]
-    if definition.backoff:
-        body.append(f'"backoff":{to_json("backoff", definition.backoff)}')
-    if definition.ttl is not UNSET:
-        body.append(f'"ttl":{json.dumps(definition.ttl)}')
-    if definition.expires_at is not None:
-        body.append(f'"expires_at":{definition.expires_at.timestamp()!r}')
-    body += [f'"{field}":{to_json(field, value)}' for field in _LABELS if (value := getattr(definition, field))]
-    if definition.meta:
-        body.append(f'"meta":{_bounded("meta", definition.meta)}')
-    if definition.source != "app":
-        body.append(f'"source":"{definition.source}"')
-    text = ",".join(body) + "}"
-    return Envelope(text, sign(text))
+    return next(seal_many([definition]))
+
+
+def seal_many(definitions: Iterable[JobDefinition]) -> Iterator[Envelope]:
+    """`seal` of each. What definitions of one kind have in common is written once."""
+    common: Sequence[Any] = ()
+    head = tail = ""
+    for definition in definitions:
+        now = _common(definition)
+        if not (common and all(map(is_, now, common))):
+            common, head, tail = now, *_frame(definition)
+        body = f'{{"v":{VERSION},"id":"{definition.id}",{head}{_bounded("payload", definition.payload)}{tail}'
+        yield Envelope(body, sign(body))
 
 
 _LABELS = ("name", "reference", "group", "tags")
+_common = attrgetter(
+    "handler", "queue", "max_attempts", "timeout", "backoff", "ttl", "expires_at", "source", "meta", *_LABELS
+)
+
+
+def _frame(definition: JobDefinition) -> tuple[str, str]:
+    """What stands before and after the payload in a definition's body."""
+    head = f'"handler":"{definition.handler}","queue":"{definition.queue}","payload":'
+    tail = [f',"max_attempts":{definition.max_attempts},"timeout":{json.dumps(definition.timeout)}']
+    if definition.backoff:
+        tail.append(f'"backoff":{to_json("backoff", definition.backoff)}')
+    if definition.ttl is not UNSET:
+        tail.append(f'"ttl":{json.dumps(definition.ttl)}')
+    if definition.expires_at is not None:
+        tail.append(f'"expires_at":{definition.expires_at.timestamp()!r}')
+    tail += [f'"{field}":{to_json(field, value)}' for field in _LABELS if (value := getattr(definition, field))]
+    if definition.meta:
+        tail.append(f'"meta":{_bounded("meta", definition.meta)}')
+    if definition.source != "app":
+        tail.append(f'"source":"{definition.source}"')
+    return head, ",".join(tail) + "}"
 
 
 def _bounded(field: str, value: Any) -> str:

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from asgiref.sync import async_to_sync
 from django.db import connections, reset_queries
 from django.db.backends.signals import connection_created
 
-from . import envelope, registry, signals
+from . import envelope, logs, registry, signals
 from .conf import conf
 from .context import Controls, JobContext, NoControls
 from .definition import UNSET, JobDefinition, seconds
@@ -36,11 +36,14 @@ from .exceptions import (
     UnknownHandler,
 )
 from .handlers import JobHandler, JobResult
+from .logs import get_logger
+from .redaction import clip, presentable, redact
 from .retry import LONGEST_DELAY, OutcomeKind, Target, Transition
 
-logger = logging.getLogger("django_jobs.runtime")
+logger = get_logger("runtime")
 
 IDLE_CONNECTION_SECONDS = 10.0
+NOTE_BYTES = 4000
 _HEAD_CHARACTERS = 1000
 CLASS_PATH_CHARACTERS = 240  # a mark of the cut comes on top, and the column takes 255
 
@@ -96,12 +99,16 @@ class Guard(Protocol):
 def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) -> Outcome:
     """Run one attempt of `claim`; `guard` raises `JobTimeout` in it when its time is up."""
     started = time.monotonic()
+    outer = logs.running.set(claim)
     prepared = _prepare(claim, controls or NoControls())
     if isinstance(prepared, Outcome):
+        logs.running.reset(outer)
         return prepared
     definition, handler, ctx = prepared
     try:
         with guard(definition.timeout):
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("START %s %s", claim.handler, claim.id, extra=logs.facts(claim))
             if signals.job_started.receivers:
                 signals.job_started.send_robust(type(handler), ctx=ctx)
             value = _call(handler, ctx)
@@ -123,6 +130,7 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
             raise  # of the caller whose process this is
         outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(handler, ctx, error))
     finally:
+        logs.running.reset(outer)
         _tidy_connections()
     return outcome._replace(
         seconds=time.monotonic() - started,
@@ -195,7 +203,7 @@ def _outcome_of(value: Any, handler: JobHandler) -> Outcome:
         return Outcome(OutcomeKind.COMPLETED)
     if not isinstance(value, JobResult):
         return Outcome(OutcomeKind.COMPLETED, result=result_json(value))
-    error = ErrorRecord("", clip(_safe(str, value.error), conf.max_traceback_bytes))
+    error = ErrorRecord("", presentable(_safe(str, value.error), conf.max_traceback_bytes))
     match value.kind:
         case "retry":
             return Outcome(OutcomeKind.RETRY, error=error, retry_after=value.after)
@@ -267,27 +275,16 @@ def _custom_delay(handler: JobHandler, ctx: JobContext, error: BaseException) ->
 
 
 def record_error(error: BaseException) -> ErrorRecord:
-    """`error` as it is kept: bounded, without control characters, whatever its own methods do."""
+    """`error` as it is kept: bounded, without secrets and control characters, whatever its own methods do."""
     kind = type(error)
     path = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     limit = conf.max_traceback_bytes
     lines = _safe(lambda e: "".join(traceback.format_exception(e, limit=-50, chain=True)), error)
     return ErrorRecord(
-        clip(path, CLASS_PATH_CHARACTERS), clip(_safe(str, error), limit // 8), clip(lines, limit, keep_end=True)
+        clip(path, CLASS_PATH_CHARACTERS),
+        presentable(_safe(str, error), limit // 8),
+        presentable(lines, limit, keep_end=True),
     )
-
-
-def clip(text: str, limit: int, *, keep_end: bool = False) -> str:
-    """`text` cut to `limit` bytes of UTF-8, with what no database or terminal should get replaced."""
-    if len(text) > limit:
-        text = ("… " + text[-limit:]) if keep_end else (text[:limit] + " …")
-    clean = text.encode("utf-8", "replace").decode().translate(_CONTROL)
-    while len(raw := clean.encode()) > limit + 8:
-        clean = "" if limit <= 0 else (raw[-limit:] if keep_end else raw[:limit]).decode("utf-8", "ignore")
-    return clean
-
-
-_CONTROL = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)), "�")
 
 
 def _safe(render: Callable[[Any], str], value: Any) -> str:
@@ -295,6 +292,18 @@ def _safe(render: Callable[[Any], str], value: Any) -> str:
         return render(value)
     except BaseException as error:
         return f"<{type(value).__name__}, which could not be shown: {type(error).__name__}>"
+
+
+def timeline_note(message: Any, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a handler notes, as its timeline may have it: bounded, plain JSON, without secrets. Raises nothing."""
+    try:
+        text = json.dumps(redact(dict(data)), default=lambda value: presentable(_safe(str, value), NOTE_BYTES))
+    except (ValueError, TypeError, RecursionError):
+        text = json.dumps({"not_json": presentable(_safe(repr, data), _HEAD_CHARACTERS)})
+    if len(text) > conf.max_result_bytes:
+        text = json.dumps({"truncated": True, "head": text[:_HEAD_CHARACTERS]})
+    plain: dict[str, Any] = json.loads(text)
+    return presentable(_safe(str, message), NOTE_BYTES), plain
 
 
 # -- hooks, after the outcome is stored ---------------------------------------------------------------------

@@ -6,7 +6,6 @@ The worker, the reaper and the sync backend all settle through here, so that the
 from __future__ import annotations
 
 import json
-import logging
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -15,10 +14,12 @@ from typing import Any, NamedTuple
 from . import envelope, registry
 from .conf import conf
 from .exceptions import EnvelopeError, InvalidDefinition, InvalidHandler, UnknownHandler
+from .logs import get_logger
+from .redaction import clip, presentable
 from .retry import COMPLETE, GIVE_BACK, Facts, OutcomeKind, Target, Transition, decide, parse_backoff
-from .runtime import Claim, ErrorRecord, Outcome, clip
+from .runtime import Claim, ErrorRecord, Outcome
 
-logger = logging.getLogger("django_jobs.worker")
+logger = get_logger("worker")
 HISTORY_TRACEBACK_BYTES = 4096
 
 
@@ -45,7 +46,7 @@ def conclude(claim: Claim, outcome: Outcome, *, rng: Callable[[], float] = rando
         return Settlement(
             claim,
             Transition(Target.FAILED, "dead-lettered", reason="corrupt"),
-            error=ErrorRecord(type(error).__name__, clip(f"the stored job can't be judged: {error}", 500)),
+            error=ErrorRecord(type(error).__name__, presentable(f"the stored job can't be judged: {error}", 500)),
         )
 
 

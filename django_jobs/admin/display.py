@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -17,36 +16,28 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from ..models import JobEvent
+from ..redaction import redact, redact_text
 
 EMPTY = "-"
-REDACTED = "********"
 MOST_CHARACTERS = 70_000
-_SECRET = re.compile(
-    r"passw|passphrase|secret|token|credential|authorization|cookie|(api|private|access|signing)[_-]?key", re.IGNORECASE
-)
-
-
-def redacted(value: Any) -> Any:
-    """`value` with what stands under a telling name hidden: passwords, tokens, keys."""
-    if isinstance(value, dict):
-        return {k: REDACTED if v is not None and _SECRET.search(str(k)) else redacted(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [redacted(item) for item in value]
-    return value
 
 
 def pre(text: str) -> str:
-    """`text` as it is, line by line."""
+    """`text` line by line, without secrets."""
+    return _block(redact_text(text[: MOST_CHARACTERS + 1]))
+
+
+def pretty(value: Any) -> str:
+    """A JSON value, indented and redacted."""
+    return _block(json.dumps(redact(value), ensure_ascii=False, indent=2))
+
+
+def _block(text: str) -> str:
     if not text:
         return EMPTY
     if len(text) > MOST_CHARACTERS:
         text = text[:MOST_CHARACTERS] + " …"
     return format_html('<pre class="jobs-text">{}</pre>', text)
-
-
-def pretty(value: Any) -> str:
-    """A JSON value, indented and redacted."""
-    return pre(json.dumps(redacted(value), ensure_ascii=False, indent=2))
 
 
 def short_id(value: uuid.UUID) -> SafeString:
@@ -112,7 +103,7 @@ def attempts(entries: Iterable[Any]) -> str:
 
 
 def _attempt(entry: dict[str, Any]) -> list[Any]:
-    error = " ".join(str(part) for part in (entry.get("error"), entry.get("message")) if part) or EMPTY
+    error = redact_text(" ".join(str(part) for part in (entry.get("error"), entry.get("message")) if part)) or EMPTY
     if trace := entry.get("traceback"):
         error = format_html("<details><summary>{}</summary>{}</details>", error, pre(str(trace)))
     return [
@@ -128,7 +119,7 @@ def _attempt(entry: dict[str, Any]) -> list[Any]:
 
 def timeline(events: Iterable[JobEvent]) -> str:
     """The events of a job, as a table."""
-    rows = ((moment(event.at), event.type, event.message or EMPTY, _data(event.data)) for event in events)
+    rows = ((moment(event.at), event.type, redact_text(event.message) or EMPTY, _data(event.data)) for event in events)
     return table([_("at"), _("event"), _("message"), _("data")], rows)
 
 
@@ -136,4 +127,4 @@ def _data(data: Any) -> str:
     """A row has few facts, each short: `attempt: 2`."""
     if not isinstance(data, dict) or not data:
         return pretty(data) if data else EMPTY
-    return ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in redacted(data).items())
+    return ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in redact(data).items())

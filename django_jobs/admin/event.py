@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
 from ..models import JobEvent
+from ..redaction import redact_text
 from . import display
 from .base import FactsAdmin, moment_of, where_is
 from .filters import QueueFilter
@@ -44,7 +45,7 @@ class JobEventAdmin(FactsAdmin):
     @admin.display(description=gettext_lazy("message"))
     def brief_message(self, obj: JobEvent) -> str:
         """The start of the message."""
-        return obj.message[:100]
+        return redact_text(obj.message[:1000])[:100]
 
     @admin.display(description=gettext_lazy("job"))
     def shown_job(self, obj: JobEvent) -> str:

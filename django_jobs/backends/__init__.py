@@ -10,12 +10,13 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from ..conf import conf
-from .base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Settled, Supports, Wakeup, WorkerInfo
+from .base import Backend, CancelOutcome, JobRecord, Note, Promotion, QueueStats, Settled, Supports, Wakeup, WorkerInfo
 
 __all__ = [
     "Backend",
     "CancelOutcome",
     "JobRecord",
+    "Note",
     "Promotion",
     "QueueStats",
     "Settled",

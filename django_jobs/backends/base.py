@@ -11,7 +11,6 @@ Laws, which `django_jobs.testing.conformance` tests on every backend:
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..definition import JobDefinition
+from ..redaction import presentable
 from ..retry import Target, Transition
 from ..runtime import Claim, ErrorRecord
 from ..settlement import Settlement, give_back
@@ -27,8 +27,9 @@ from ..settlement import Settlement, give_back
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
 
+from ..logs import get_logger
 
-logger = logging.getLogger("django_jobs.backends")
+logger = get_logger("backends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,10 @@ class Settled(IntEnum):
     LOST = 0  # the claim is not the present one: nothing was written
     WRITTEN = 1
     CANCELLED = 2  # a cancel had been asked for, and won
+
+
+Note = tuple[str, str, str, str, Mapping[str, Any]]
+"""An entry for a timeline: job id, queue, type, message, data."""
 
 
 class Promotion(NamedTuple):
@@ -213,7 +218,8 @@ class Backend(ABC):
             if self.is_outage(error):
                 raise
             logger.exception("the outcome of job %s can't be written", s.claim.id)
-            record = ErrorRecord(type(error).__name__, f"the outcome could not be written: {str(error)[:500]!a}")
+            text = f"the outcome could not be written: {presentable(str(error), 500)!a}"
+            record = ErrorRecord(type(error).__name__, text)
         plain = Transition(Target.FAILED, "dead-lettered", reason="corrupt")
         return self.settle([Settlement(s.claim, plain, error=record)])[0]
 
@@ -246,8 +252,8 @@ class Backend(ABC):
         """The ids of the jobs that a worker runs and that somebody wants cancelled."""
         return set()
 
-    def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
-        """Write timeline entries (job id, queue, type, message, data). A backend may have no timeline."""
+    def record_events(self, events: Sequence[Note]) -> None:
+        """Write timeline entries. A backend may have no timeline."""
 
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         """How a worker of `queues` learns of new work."""

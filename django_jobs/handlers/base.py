@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -119,6 +120,11 @@ class JobHandler:
     def dispatch(cls, payload: Any = None, **options: Any) -> JobRef:
         """Enqueue a job of this handler: `SendMail.dispatch({...}, delay=60)`. Returns its reference."""
         return cls.define(payload).dispatch(**options)
+
+    @classmethod
+    def dispatch_many(cls, payloads: Iterable[Any], **options: Any) -> list[JobRef]:
+        """Enqueue a job of this handler for each payload, in one statement or few (`Jobs.push_many`)."""
+        return port.jobs().push_many(registry.key_of(cls), payloads, **options)
 
     @classmethod
     def dispatch_sync(cls, payload: Any = None, **options: Any) -> JobRef:

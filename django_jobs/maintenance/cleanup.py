@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
@@ -13,10 +12,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 from ..backends import Backend
 from ..backends.database import DatabaseBackend
 from ..conf import conf
+from ..logs import get_logger
 from ..models import CompletedJob, FailedJob, Job, JobEvent, Worker
 from .store import ago, delete_some, moment, store_of
 
-logger = logging.getLogger("django_jobs.cleanup")
+logger = get_logger("cleanup")
 
 BATCH = 1000
 MOST_PER_CALL = 5000

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 
 from django.db import DatabaseError
 
 from ..backends import Backend, Settled
+from ..conf import conf
 from ..exceptions import JobsError
+from ..logs import facts, get_logger
 from ..retry import CANCEL, OutcomeKind
 from ..runtime import ErrorRecord, Outcome
 from ..settlement import Settlement, conclude
 
-logger = logging.getLogger("django_jobs.reap")
+logger = get_logger("reap")
 
 BATCH = 500
 LOST = Outcome(
@@ -39,9 +40,13 @@ def reap(backend: Backend, queues: Collection[str] | None = None) -> list[Settle
         ]
         done += settled
         for s in settled:
-            logger.warning("job %s was lost with worker %s: %s", s.claim.id, s.claim.worker_id, s.transition.word)
+            text = "REAPED %s %s, lost with worker %s: %s"
+            logger.warning(
+                text, s.claim.handler, s.claim.id, s.claim.worker_id, s.transition.word, extra=facts(s.claim)
+            )
         try:
-            backend.record_events([(s.claim.id, s.claim.queue, "reaped", s.transition.word, {}) for s in settled])
+            if conf.events != "none":
+                backend.record_events([(s.claim.id, s.claim.queue, "reaped", s.transition.word, {}) for s in settled])
         except (JobsError, DatabaseError):
             logger.exception("the timeline could not be written")
         if len(claims) < BATCH or not settled:

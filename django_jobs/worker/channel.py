@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import marshal
+import mmap
 import socket
 from typing import Any
 
+from ..logs import get_logger
+
 MESSAGE_BYTES = 400_000
-logger = logging.getLogger("django_jobs.worker")
+logger = get_logger("worker")
 _TYPE = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)  # macOS has no SEQPACKET; datagrams do
 
 
@@ -47,7 +49,8 @@ class Port:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
-        self._buffer = bytearray(MESSAGE_BYTES)
+        # Private pages that take no memory until a message is that long; a bytearray takes it all at once.
+        self._buffer = mmap.mmap(-1, MESSAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._buffer)
 
     def send(self, message: Any) -> None:
@@ -70,13 +73,13 @@ class Port:
 
     def receive(self) -> Any:
         """The next message; waits for it. None: the other end is closed."""
-        size = self.end.recv_into(self._buffer)
+        size = self.end.recv_into(self._view)
         return marshal.loads(self._view[:size]) if size else None  # noqa: S302 - see the module's docstring
 
     def try_receive(self) -> Any:
         """The next message, if there is one now. None: there is none."""
         with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionResetError):
-            while size := self.end.recv_into(self._buffer, 0, socket.MSG_DONTWAIT):
+            while size := self.end.recv_into(self._view, 0, socket.MSG_DONTWAIT):
                 try:
                     return marshal.loads(self._view[:size])  # noqa: S302
                 except (EOFError, ValueError, TypeError):

@@ -11,17 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..conf import conf
 from ..retry import OutcomeKind, Target, Transition
 from ..runtime import (
     Claim,
     ErrorRecord,
     Outcome,
-    clip,
     leave_no_transaction,
     open_connections_afresh,
     run_attempt,
     run_hooks,
+    timeline_note,
 )
 from .channel import Port, TooBig
 from .interrupts import AlarmGuard, die_with_parent, ignore_stop_signals
@@ -136,12 +135,8 @@ class Child:
         self.notes += 1
         if self.notes > MOST_NOTES:
             return
-        try:
-            text = json.dumps(dict(data), default=str)[: conf.max_result_bytes]
-            json.loads(text)
-        except ValueError:
-            text = "{}"
-        self.outbox.send((NOTE, self.slot, (self.running, self.queue, kind, clip(str(message), 4000), text)))
+        text, plain = timeline_note(message, data)
+        self.outbox.send((NOTE, self.slot, (self.running, self.queue, kind, text, json.dumps(plain))))
 
     def _deadline(self, deadline: float | None) -> None:
         self.slots.extend(self.slot, math.inf if deadline is None else deadline)

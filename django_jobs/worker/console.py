@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
-from ..runtime import clip
+from ..redaction import clip
 from ..settlement import Settlement
 
 SHOWS = ("lines", "json", "quiet")

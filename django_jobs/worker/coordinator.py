@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import resource
@@ -18,18 +17,20 @@ from typing import Protocol
 from django.db import Error as DatabaseError
 
 from .. import signals
-from ..backends import Backend, Settled, Wakeup, WorkerInfo
+from ..backends import Backend, Note, Settled, Wakeup, WorkerInfo
 from ..conf import conf
 from ..exceptions import JobsError
-from ..retry import CANCEL, Target, Transition
+from ..logs import get_logger
+from ..retry import CANCEL, Target
 from ..runtime import Claim, wants_hooks
 from ..settlement import Settlement, conclude, give_back
 from .console import Console
 from .interrupts import StopSignals
+from .journal import log_settled, notes_of_claimed, notes_of_settled
 from .pace import Pace
-from .pool import Finished, Note
+from .pool import Finished
 
-logger = logging.getLogger("django_jobs.worker")
+logger = get_logger("worker")
 
 RECONCILE_SECONDS = 10.0
 STALE_SECONDS = 1.0
@@ -154,6 +155,7 @@ class Coordinator:
     def _over(self) -> bool:
         if self.stop_signals.count:
             self.console.say("stop signal received, finishing current cycle...")
+            logger.info("SHUTDOWN worker %s: stop signal received", self.worker_id, extra=self._about_me())
             return True
         limits = self.limits
         if limits.seconds is not None and time.monotonic() - self._started_at >= limits.seconds:
@@ -184,6 +186,7 @@ class Coordinator:
             if not self.worker_id:
                 self._pause(max(self._store_retry_at - time.monotonic(), 0.0))
         if self.worker_id:
+            logger.info("STARTED worker %s on %s", self.worker_id, ", ".join(self.queues), extra=self._about_me())
             signals.worker_started.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
             for queue in self.queues:
                 self.console.say(f"processing queue '{queue}'")
@@ -199,9 +202,13 @@ class Coordinator:
                     self.backend.deregister(self.worker_id)
             except (DatabaseError, JobsError) as error:
                 logger.warning("could not say good-bye to the store: %s", error)
+            logger.info("STOPPED worker %s: %d settled", self.worker_id, self._settled, extra=self._about_me())
             signals.worker_stopped.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
             if self.restores_signals:
                 self.stop_signals.restore()
+
+    def _about_me(self) -> dict[str, object]:
+        return {"worker_id": self.worker_id, "queues": list(self.queues)}
 
     # -- outcomes -------------------------------------------------------------------------------------------------
 
@@ -230,29 +237,24 @@ class Coordinator:
     def _after(self, settled: list[Settlement]) -> None:
         self._settled += len(settled)
         self.console.settled(settled)
+        log_settled(settled)
         now = time.monotonic()
-        events: list[Note] = []
         for s in settled:
             transition = s.transition
-            if transition.target is not Target.COMPLETED:
-                message = s.error.message[:1000] if s.error is not None else ""
-                events.append(
-                    (s.claim.id, s.claim.queue, _event_type(transition), message, {"attempt": s.claim.attempt})
-                )
-                if transition.target is Target.WAITING:
-                    self._promote_at = min(self._promote_at, now + transition.delay)
-                    self._next_due = min(self._next_due or math.inf, now + transition.delay)
-                    self._look_at = min(self._look_at, now + transition.delay)
-                    if transition.suspect:
-                        self._suspects_at = min(self._suspects_at, now + transition.delay)
+            if transition.target is Target.WAITING:
+                self._promote_at = min(self._promote_at, now + transition.delay)
+                self._next_due = min(self._next_due or math.inf, now + transition.delay)
+                self._look_at = min(self._look_at, now + transition.delay)
+                if transition.suspect:
+                    self._suspects_at = min(self._suspects_at, now + transition.delay)
             if wants_hooks(s.claim.handler, transition):
                 self.executor.run_hooks(s)
-        self._record(events)
+        self._record(notes_of_settled(settled))
 
     def _record(self, events: list[Note]) -> None:
         """Write what handlers noted, and `events`, into the timelines."""
         notes, self.executor.notes = [*self.executor.notes, *events], []
-        if not notes:
+        if not notes or conf.events == "none":
             return
         try:
             self.backend.record_events(notes)
@@ -382,6 +384,7 @@ class Coordinator:
             claims = self.backend.claim(queue, self.worker_id, room) if room > 0 else []
             if lone or claims:
                 self._wakeup.worked()
+            self.executor.notes += notes_of_claimed([*lone, *claims])
             if claims:
                 self._claimed += len(claims)
                 self.executor.submit(claims)
@@ -515,15 +518,6 @@ class _Store:
             self.coordinator.store_failed(error)
             return True
         return False
-
-
-_EVENTS = {"requeued": "retried", "timed-out": "timed_out", "dead-lettered": "failed"}
-
-
-def _event_type(transition: Transition) -> str:
-    if transition.target is Target.FAILED:
-        return transition.reason if transition.reason in ("rejected", "expired", "corrupt") else "failed"
-    return _EVENTS.get(transition.word, transition.word)
 
 
 def _bare_claim(job_id: str, worker_id: str, claim_no: int) -> Claim:

@@ -8,7 +8,6 @@ thread gives up the whole process, whose lease then brings the job back.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -19,14 +18,16 @@ from typing import Any
 
 from django.db import connections
 
+from ..backends import Note
 from ..conf import conf
-from ..runtime import Claim, clip, run_attempt, run_hooks
+from ..logs import facts, get_logger
+from ..runtime import Claim, run_attempt, run_hooks, timeline_note
 from ..settlement import Settlement
 from .interrupts import AlarmGuard
 from .pace import Pace
-from .pool import Finished, Note, load_handlers
+from .pool import Finished, load_handlers
 
-logger = logging.getLogger("django_jobs.worker")
+logger = get_logger("worker")
 
 TURN_SECONDS = 0.02
 EXIT_STUCK = 70
@@ -150,7 +151,7 @@ class Inline:
 
     def note(self, kind: str, message: str, data: Mapping[str, Any]) -> None:
         if self._running is not None:
-            self.notes.append((self._running.id, self._running.queue, kind, clip(str(message), 4000), dict(data)))
+            self.notes.append((self._running.id, self._running.queue, kind, *timeline_note(message, data)))
 
     def _set_deadline(self, deadline: float | None) -> None:
         self._deadline = math.inf if deadline is None else deadline
@@ -163,7 +164,11 @@ class Inline:
             while not self._ended.wait(min(conf.heartbeat_interval, 0.5)):
                 now = time.monotonic()
                 if self._running is not None and now > self._deadline + conf.kill_grace:
-                    logger.critical("job %s does not stop; giving up this process", self._running.id)
+                    logger.critical(
+                        "STUCK job %s does not stop; giving up this process",
+                        self._running.id,
+                        extra=facts(self._running),
+                    )
                     os._exit(EXIT_STUCK)
                 if self._running is not None and now >= next_renewal:
                     next_renewal = now + conf.heartbeat_interval

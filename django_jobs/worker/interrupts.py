@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
+import math
 import os
 import signal
 import socket
@@ -18,8 +18,9 @@ from types import FrameType
 from typing import Any
 
 from ..exceptions import JobTimeout
+from ..logs import get_logger
 
-logger = logging.getLogger("django_jobs.worker")
+logger = get_logger("worker")
 
 _PR_SET_PDEATHSIG = 1
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -91,40 +92,55 @@ def die_with_parent(parent: int) -> None:
 class AlarmGuard:
     """Raises `JobTimeout` in the handler when its time is up, through SIGALRM. `on_deadline` is told when that will be.
 
+    The timer is set as seldom as can be, for it costs as much as a quick job: one that runs is left to ring, finds that
+    its job is long done, and is set anew for the one that runs then.
+
     Outside the main thread, where Python takes no signals, it raises nothing.
     """
 
     def __init__(self, on_deadline: Callable[[float | None], None] | None = None) -> None:
         self._on_deadline = on_deadline
         self._timeout: float | None = None
-        self._armed = False
+        self._deadline = math.inf
+        self._rings_at = math.inf
         self._alarms = threading.current_thread() is threading.main_thread()
         self.install()
 
     def install(self) -> None:
-        """Take the alarm over, again after jobs that may have taken or blocked it."""
+        """Take the alarm over, again after jobs that may have taken, blocked or stopped it."""
         if self._alarms:
             signal.signal(signal.SIGALRM, self._ring)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
+            left, _ = signal.getitimer(signal.ITIMER_REAL)
+            self._rings_at = time.monotonic() + left if left else math.inf
 
     def __call__(self, timeout: float | None) -> AlarmGuard:
         self._timeout = timeout
         return self
 
     def __enter__(self) -> AlarmGuard:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
         if self._on_deadline is not None:
-            self._on_deadline(None if self._timeout is None else time.monotonic() + self._timeout)
-        self._armed = True
-        if self._timeout is not None and self._alarms:
-            signal.setitimer(signal.ITIMER_REAL, self._timeout)
+            self._on_deadline(deadline)
+        if deadline is not None:
+            self._deadline = deadline
+            if self._alarms and deadline < self._rings_at:
+                self._set()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._armed = False
-        if self._timeout is not None and self._alarms:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self._deadline = math.inf
+
+    def _set(self) -> None:
+        self._rings_at = self._deadline
+        signal.setitimer(signal.ITIMER_REAL, max(self._deadline - time.monotonic(), 1e-6))
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if self._armed:
-            self._armed = False  # once: a handler that goes on is ended from outside
-            raise JobTimeout(f"the job's time of {self._timeout:g} seconds is up")
+        self._rings_at = math.inf
+        if self._deadline == math.inf:
+            return
+        if time.monotonic() < self._deadline:
+            self._set()
+            return
+        self._deadline = math.inf  # once: a handler that goes on is ended from outside
+        raise JobTimeout(f"the job's time of {self._timeout:g} seconds is up")

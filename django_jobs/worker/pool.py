@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import json
-import logging
 import math
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import registry
+from ..backends import Note
 from ..conf import conf
 from ..exceptions import InvalidHandler, UnknownHandler
+from ..logs import facts, get_logger
 from ..retry import OutcomeKind
 from ..runtime import Claim, ErrorRecord, Outcome, keep_seconds
 from ..settlement import Settlement
@@ -25,9 +28,8 @@ from .pace import Pace
 from .slots import Slots
 from .template import Death, Template, kill_group
 
-logger = logging.getLogger("django_jobs.worker")
+logger = get_logger("worker")
 
-Note = tuple[str, str, str, str, Mapping[str, Any]]
 RESPAWN_LONGEST = 30.0
 LOST_AFTER_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
@@ -105,6 +107,7 @@ class Pool:
         self._before_fork = before_fork
         load_handlers()
         gc.collect()
+        give_memory_back()
         gc.freeze()  # what is loaded stays: the collector need not look at it again and again
         self.pace = Pace(self.size, 4 * conf.claim_batch)
         self._open()
@@ -339,6 +342,9 @@ class Pool:
         for slot, seat in enumerate(self._seats):
             job = self._slots.job(slot)
             if job and seat.alive and seat.killed is None and now > self._slots.deadline(slot) + conf.kill_grace:
+                if (sent := self._sent.get(job)) is not None and sent.claim is not None:
+                    text = "STUCK %s %s did not stop when its time was up, and is killed"
+                    logger.warning(text, sent.claim.handler, sent.claim.id, extra=facts(sent.claim))
                 self._kill(slot, job, OutcomeKind.TIMED_OUT)
 
     def _kill(self, slot: int, job: int, reason: OutcomeKind) -> None:
@@ -494,6 +500,12 @@ class Pool:
                 self._seats[death.slot].alive = False
         self._template.close()
         self._reports.close()
+
+
+def give_memory_back() -> None:
+    """Return what the imports have freed to the system, where the C library can (glibc): all processes share it."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def load_handlers() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
 import os
 import select
 import signal
@@ -17,12 +16,13 @@ from typing import NamedTuple
 from django.db import connections
 
 from ..conf import conf
+from ..logs import get_logger
 from .channel import Channel, Port
 from .child import Child
 from .interrupts import die_with_parent, ignore_stop_signals
 from .slots import Slots
 
-logger = logging.getLogger("django_jobs.worker")
+logger = get_logger("worker")
 
 WATCH_MILLISECONDS = 500
 

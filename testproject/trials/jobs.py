@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import stat
@@ -296,3 +297,20 @@ class Chatter(JobHandler):
         ctx.progress(1, "begun", total=2)
         while True:
             ctx.emit("x" * 4000)
+
+
+@register("trial.indiscreet")
+class Indiscreet(JobHandler):
+    """Says its secret wherever it can, and fails."""
+
+    max_attempts = 2
+    backoff = 0
+
+    def handle(self, ctx: JobContext) -> None:
+        secret = ctx.payload["password"]
+        ctx.emit(f"password={secret}", token=secret, plain="seen")
+        logging.getLogger("django_jobs.trial").warning("about to fail")
+        raise ValueError(f"could not connect to postgres://joe:{secret}@db/shop")
+
+    def on_failure(self, ctx: JobContext, error: Exception) -> None:
+        raise RuntimeError(f"api_key: {ctx.payload['password']}")

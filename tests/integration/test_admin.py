@@ -23,6 +23,7 @@ from django_jobs import Jobs
 from django_jobs.admin import base, display
 from django_jobs.admin.base import CappedPaginator
 from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
+from django_jobs.redaction import REDACTED
 
 from .conftest import claim_all, work_off
 
@@ -163,7 +164,7 @@ def test_payloads_are_redacted(failed: Failed, boss: Client) -> None:
     page = boss.get(url("failedjob", "change", job)).content.decode()
     assert "hunter2" not in page
     assert "k-123" not in page
-    assert display.REDACTED in page
+    assert REDACTED in page
     assert "&quot;user&quot;: 7" in page
     assert "&quot;token&quot;: null" in page
 
@@ -494,3 +495,30 @@ def test_nothing_that_a_list_hides_can_be_asked_for_by_address(failed: Failed, b
     for lookup in ("envelope__contains", "envelope__startswith", "history__regex", "traceback__contains"):
         assert boss.get(url("failedjob"), {lookup: "hunter2"}).status_code == 400, lookup
     assert boss.get(url("completedjob"), {"result__contains": "x"}).status_code == 400
+
+
+def test_a_payload_of_any_depth_is_shown(failed: Failed, boss: Client) -> None:
+    job = failed()
+    FailedJob.objects.update(
+        envelope=FailedJob.objects.get().envelope.replace('"payload":null', '"payload":' + "[" * 900 + "]" * 900)
+    )
+    assert "…" in boss.get(url("failedjob", "change", job)).content.decode()
+
+
+def test_what_others_wrote_is_redacted_as_it_is_shown(failed: Failed, boss: Client) -> None:
+    job = failed()
+    FailedJob.objects.update(
+        error_message="token=hunter2", traceback="bearer hunter2hunter2", envelope="password=hunter2"
+    )
+    Jobs.backend().record_events([(job, "default", "note", "secret: hunter2", {"pwd": "hunter2"})])
+    FailedJob.objects.update(history=json.dumps([{"message": "token=hunter2", "traceback": "token=hunter2"}]))
+    JobEvent.objects.filter(type="note").update(message="secret: hunter2", data={"pwd": "hunter2"})
+    pages = [
+        url("failedjob", "change", job),
+        url("jobevent", "change", JobEvent.objects.get(type="note").pk),
+        url("jobevent", "changelist"),
+    ]
+    for page in pages:
+        text = boss.get(page).content.decode()
+        assert "hunter2" not in text
+        assert REDACTED in text

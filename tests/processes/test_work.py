@@ -182,7 +182,8 @@ def test_max_time_ends_an_idle_worker(queue: DatabaseBackend) -> None:
 
 def test_json_lines_can_be_read_by_a_machine(queue: DatabaseBackend) -> None:
     ref = Jobs.push("trial.fail")
-    with worker(queue, "default", "--stop-when-empty", "--show", "json") as w:
+    quiet = {"version": 1, "loggers": {"django_jobs": {"level": "CRITICAL"}}}  # the log goes to stderr, and here too
+    with worker(queue, "default", "--stop-when-empty", "--show", "json", LOGGING=quiet) as w:
         assert w.wait() == 0
     rows = [json.loads(line) for line in w.text.splitlines()]
     assert {"outcome": "dead-lettered", "id": str(ref), "reason": "dead", "error": "ValueError"}.items() <= next(

@@ -39,7 +39,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     os.environ |= {
         "TESTPROJECT_ALL_DATABASES": "1",
         "TESTPROJECT_DATABASE": "sqlite",
-        "TESTPROJECT_NAME": "jobs",
+        "TESTPROJECT_NAME": os.environ.get("TESTPROJECT_NAME", "jobs"),
         "TESTPROJECT_VAR": var,
     }
     return (yield)

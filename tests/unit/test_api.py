@@ -136,6 +136,20 @@ def test_many_are_dispatched_in_order():
     assert Jobs.dispatch_many([]) == []
 
 
+def test_one_handler_takes_many_payloads(memory):
+    refs = Jobs.push_many("unit.plain", ({"n": n} for n in range(5)), queue="mail", meta={"of": "many"})
+    definitions = [stored(ref).definition for ref in refs]
+    assert [d.payload["n"] for d in definitions] == list(range(5))
+    assert {(d.queue, d.meta["of"], d.id in refs) for d in definitions} == {("mail", "many", True)}
+    assert Jobs.push_many("unit.plain", []) == []
+    for bad in ([{"n": 1}, {1: 2}], ["x" * 100_000]):
+        with pytest.raises(InvalidDefinition):
+            Jobs.push_many("unit.plain", bad)
+    with pytest.raises(InvalidDefinition, match="can't share one"):
+        Jobs.push_many("unit.plain", [1, 2], id=refs[0])
+    assert sum(sum(s.counts.values()) for s in memory.stats()) == 5
+
+
 @pytest.mark.parametrize(
     ("bad", "error"),
     [

@@ -45,6 +45,8 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E009", "JOBS_COMMANDS_ALLOWED", "clearsessions", ["clearsessions"]),
         ("E009", "JOBS_SIGNING_KEY_FALLBACKS", "old-secret", ["old-secret"]),
         ("E009", "JOBS_VERIFY_SIGNATURES", "yes", True),
+        ("E009", "JOBS_SENSITIVE_KEYS", "password", ["password"]),
+        ("E009", "JOBS_EVENTS", "some", "all"),
         ("E002", "JOBS_QUEUES", {"a": {"max_worker": 1}}, {"a": {"max_workers": 1}}),
         ("E002", "JOBS_QUEUES", {"a": {"max_workers": 0}}, ["a"]),
         ("E002", "JOBS_QUEUES", {"a": {"max_workers": "3"}}, "a,b"),

@@ -247,10 +247,10 @@ def test_a_definition_cannot_be_changed():
 
 def test_defaults_fill_gaps_only():
     given = BLANK.with_(timeout=None, max_attempts=2)
-    filled = given.with_defaults({"timeout": 5, "max_attempts": 9, "priority": 3, "name": "never"})
+    filled = given.changed(given.gaps({"timeout": 5, "max_attempts": 9, "priority": 3, "name": "never"}))
     assert (filled.timeout, filled.max_attempts, filled.priority, filled.name) == (None, 2, 3, "")
     assert filled.queue is UNSET
-    assert given.with_defaults({}) is given
+    assert given.gaps({}) == {}
 
 
 def test_unset_is_false_and_says_so():

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_jobs.definition import UNSET
-from django_jobs.envelope import decode, seal, sign, to_json, unseal, verify
+from django_jobs.envelope import decode, seal, seal_many, sign, to_json, unseal, verify
 from django_jobs.exceptions import BadSignature, CorruptEnvelope, PayloadNotSerializable, PayloadTooLarge
 from tests.support.jobs import whole
 
@@ -41,6 +41,13 @@ def plain(definition):
 @given(JSON)
 def test_a_json_payload_comes_back_as_it_was(payload):
     assert repr(opened(whole(payload=payload)).payload) == repr(payload)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "a"]), st.sampled_from([1, 2]), JSON), max_size=6))
+def test_many_are_sealed_as_each_alone(kinds):
+    definitions = [whole(name=name, max_attempts=attempts, payload=payload) for name, attempts, payload in kinds]
+    definitions += [d.changed({"payload": 1}) for d in definitions]
+    assert list(seal_many(definitions)) == [seal(d) for d in definitions]
 
 
 @given(

@@ -15,11 +15,11 @@ from django_jobs import (
     signals,
 )
 from django_jobs.exceptions import RecordedError
+from django_jobs.redaction import clip
 from django_jobs.retry import COMPLETE, GIVE_BACK, LONGEST_DELAY, Facts, OutcomeKind, decide
 from django_jobs.runtime import (
     ErrorRecord,
     Outcome,
-    clip,
     record_error,
     result_json,
     run_attempt,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
 import time
 from collections import defaultdict
@@ -21,7 +20,8 @@ from ...definition import JobDefinition
 from ...exceptions import JobConflict, JobNotFound, StoreUnavailable
 from ...models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
 from ...models.failed_job import FailureReason
-from ...runtime import Claim, clip, result_json
+from ...redaction import presentable
+from ...runtime import Claim, result_json
 from ...settlement import Settlement
 from ..archive import record_of, shared_values
 from ..base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Settled, Supports, Wakeup, WorkerInfo
@@ -32,8 +32,9 @@ from .statements import DEFAULT_KEEP_SECONDS, Statements
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
+from ...logs import get_logger
 
-logger = logging.getLogger("django_jobs.backends.database")
+logger = get_logger("backends.database")
 T = TypeVar("T")
 
 VENDORS: dict[str, type[Statements]] = {
@@ -82,10 +83,12 @@ class DatabaseBackend(Backend):
     # -- putting in -----------------------------------------------------------------------------------------
 
     def enqueue_many(self, definitions: Sequence[JobDefinition]) -> list[str]:
+        if not definitions:
+            return []
         fresh = [d for d in definitions if d.fresh_id]
         given = [d for d in definitions if not d.fresh_id]
         try:
-            if len(definitions) == 1 and fresh:
+            if not given and len(fresh) <= ROWS_PER_STATEMENT and conf.events != "all":
                 self._retrying(lambda: self.sql.enqueue(fresh))
             else:
                 self._retrying(lambda: self._enqueue_all(fresh, given))
@@ -102,6 +105,8 @@ class DatabaseBackend(Backend):
         with self.sql.transaction():
             for start in range(0, len(fresh), ROWS_PER_STATEMENT):
                 self.sql.enqueue(fresh[start : start + ROWS_PER_STATEMENT])
+            if conf.events == "all":
+                self.record_events([(str(d.id), str(d.queue), "created", "", {}) for d in fresh])
             known = self._known({str(d.id) for d in given})
             for d in given:
                 if str(d.id) in known:
@@ -184,7 +189,7 @@ class DatabaseBackend(Backend):
                 job_id=job_id,
                 queue=queue,
                 type=kind[:32],
-                message=clip(message, EVENT_MESSAGE_BYTES),
+                message=presentable(message, EVENT_MESSAGE_BYTES),
                 data=_storable(data),
                 at=now,
             )
@@ -227,6 +232,7 @@ class DatabaseBackend(Backend):
                 return CancelOutcome.ALREADY_FINISHED if finished else CancelOutcome.NOT_FOUND
             if job.state in ("running", "cancel_requested"):
                 Job.objects.using(self.database).filter(pk=job.pk).update(state="cancel_requested")
+                self._record_cancel(job, "cancel_requested")
                 return CancelOutcome.REQUESTED
             now = RawSQL(self._raw_now(), [])
             CompletedJob(
@@ -235,8 +241,13 @@ class DatabaseBackend(Backend):
                 finished_at=now,
                 keep_until=RawSQL(self._raw(self.sql.later("%s")), [DEFAULT_KEEP_SECONDS]),
             ).save(using=self.database, force_insert=True)
+            self._record_cancel(job, "cancelled")
             job.delete()
             return CancelOutcome.CANCELLED
+
+    def _record_cancel(self, job: Job, kind: str) -> None:
+        if conf.events != "none":
+            self.record_events([(str(job.id), job.queue, kind, "", {})])
 
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
         self._retrying(lambda: self._retry(job_id, delay, resign))

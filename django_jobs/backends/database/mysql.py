@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 
 from ...conf import conf
 from ...definition import JobDefinition
 from ..base import Wakeup
-from .statements import INSERTED, Statements
+from .statements import Statements, is_timed
 
 ROWS_PER_INSERT = 200
 
@@ -28,18 +29,13 @@ class MySQLStatements(Statements):
         return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column}) / 1e6"
 
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
-        fields = ", ".join(self.connection.ops.quote_name(column) for column in INSERTED)
-        marks = ", ".join(["%s"] * len(INSERTED))
-        due = f"COALESCE(%s, {self.later('%s')})"
-        row = f"""({marks}, 0, 0, 0, '', FALSE, {self.now}, {due},
-                   CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END)"""
-        head = f"""INSERT INTO {self.job}
-                   ({fields}, attempt, crashes, claim_no, history, suspect, enqueued_at, available_at, state) VALUES """
+        timed = any(map(is_timed, definitions))
+        rows = list(self.rows(definitions, timed))
         with self.connection.cursor() as cursor:
-            for start in range(0, len(definitions), ROWS_PER_INSERT):
-                some = definitions[start : start + ROWS_PER_INSERT]
-                values = [value for d in some for value in (*self.row(d), *self.due(d), *self.due(d))]
-                cursor.execute(head + ", ".join([row] * len(some)), values)
+            for start in range(0, len(rows), ROWS_PER_INSERT):
+                some = rows[start : start + ROWS_PER_INSERT]
+                values = ", ".join([self.values(timed)] * len(some))
+                cursor.execute(f"{self.insert_job} VALUES {values}", [*chain.from_iterable(some)])
 
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         return AdaptivePolling()

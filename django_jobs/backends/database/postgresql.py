@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -13,13 +12,14 @@ from django.db import Error
 
 from ...conf import conf
 from ...definition import JobDefinition
+from ...logs import get_logger
 from ...retry import Target
 from ...runtime import Claim
 from ...settlement import Settlement
 from ..base import Settled, Wakeup
-from .statements import DEFAULT_KEEP_SECONDS, INSERTED, Statements
+from .statements import DEFAULT_KEEP_SECONDS, INSERTED, Statements, is_timed
 
-logger = logging.getLogger("django_jobs.backends.database")
+logger = get_logger("backends.database")
 
 NOTIFY_INTERVAL = 0.005
 ECHO_SECONDS = 0.010
@@ -45,23 +45,26 @@ class PostgreSQLStatements(Statements):
         return getattr(error.__cause__, "sqlstate", None) in ("40001", "40P01", "55P03")
 
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
-        fields = ", ".join(INSERTED)
-        taken = ", ".join(f"t.{column}" for column in INSERTED)
-        due = f"COALESCE(t.due_at, {self.later('t.delay')})"
-        rows = [(*self.row(d), *self.due(d)) for d in definitions]
+        timed = any(map(is_timed, definitions))
+        rows = list(self.rows(definitions, timed))
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"""
-                INSERT INTO {self.job} ({fields}, attempt, crashes, claim_no, history, suspect,
-                                        enqueued_at, available_at, state)
-                SELECT {taken}, 0, 0, 0, '', FALSE, {self.now}, {due},
-                       CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END
-                FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[],
-                %s::text[],
-                            %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::float8[])
-                     AS t({fields}, due_at, delay)""",
-                [array(column) for column in zip(*rows, strict=True)],
-            )
+            if len(rows) == 1:
+                cursor.execute(f"{self.insert_job} VALUES {self.values(timed)}", rows[0])
+            else:
+                columns = list(zip(*rows, strict=True))[: len(INSERTED) + 2 * timed]
+                cursor.execute(self.insert_arrays(timed), [column_array(column) for column in columns])
+
+    def insert_arrays(self, timed: bool) -> str:
+        """SQL that inserts jobs from an array for each column of `rows`."""
+        fields, types = [*INSERTED], [*INSERTED.values()]
+        due, state = self.now, "'pending'"
+        if timed:
+            fields, types = [*fields, "due_at", "delay"], [*types, "timestamptz", "float8"]
+            due = f"COALESCE(t.due_at, {self.later('t.delay')})"
+            state = f"CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END"
+        return f"""{self.insert_job}
+            SELECT {", ".join(f"t.{name}" for name in INSERTED)}, 0, 0, 0, '', FALSE, {self.now}, {due}, {state}
+            FROM unnest({", ".join(f"%s::{kind}[]" for kind in types)}) AS t({", ".join(fields)})"""
 
     def claim(self, queue: str, worker_id: str, limit: int, suspect: bool) -> list[Claim]:
         with self.connection.cursor() as cursor:
@@ -157,6 +160,8 @@ class PostgreSQLStatements(Statements):
             return
         now = time.monotonic()
         due = [queue for queue in queues if now - self._notified.get(queue, 0.0) >= NOTIFY_INTERVAL]
+        if not due:
+            return
         try:
             with self.connection.cursor() as cursor:
                 for queue in due:
@@ -178,6 +183,14 @@ class PostgreSQLStatements(Statements):
 def array(values: Iterable[Any]) -> str:
     """PostgreSQL's text form of an array. The driver's own takes a third of the coordinator's time for a batch."""
     return "{" + ",".join(map(_element, values)) + "}"
+
+
+def column_array(values: Sequence[Any]) -> str:
+    """`array`, which writes a value that all rows share just once: most columns of a bulk enqueue are such."""
+    first = values[0]
+    if values.count(first) == len(values):
+        return "{" + ",".join([_element(first)] * len(values)) + "}"
+    return array(values)
 
 
 def plain_array(words: Iterable[str]) -> str:

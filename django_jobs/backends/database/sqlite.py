@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -81,6 +80,8 @@ class DataVersionWakeup(Wakeup):
     interval = WATCH_INTERVAL
 
     def __init__(self, params: dict[str, Any]) -> None:
+        import sqlite3  # here, as a worker on another database has no use for it
+
         self._raw = sqlite3.connect(params["database"], uri=params.get("uri", False), isolation_level=None)
         self._seen = self._version()
 
@@ -94,5 +95,5 @@ class DataVersionWakeup(Wakeup):
     def _version(self) -> int:
         try:
             return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error:
+        except Exception:  # busy or gone: that is no news, and polling goes on
             return -1

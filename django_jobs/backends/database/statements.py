@@ -9,23 +9,35 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...definition import JobDefinition
-from ...envelope import seal
+from ...envelope import seal_many
 from ...models import SHARED_COLUMNS, CompletedJob, FailedJob, Job, Queue, Worker
 from ...retry import Target
 from ...runtime import Claim, ErrorRecord
 from ...settlement import Settlement
 from ..base import Promotion, Settled, Wakeup, WorkerInfo
 
-INSERTED = (
-    *("id", "queue", "handler", "rank", "max_attempts", "name", "reference", "job_group", "tags", "source"),
-    *("envelope", "signature"),
-)
+INSERTED = {
+    "id": "uuid",
+    "queue": "text",
+    "handler": "text",
+    "rank": "int",
+    "max_attempts": "int",
+    "name": "text",
+    "reference": "text",
+    "job_group": "text",
+    "tags": "text",
+    "source": "text",
+    "envelope": "text",
+    "signature": "text",
+}
+"""The columns that an enqueue fills in, with their types on PostgreSQL."""
 DEFAULT_KEEP_SECONDS = 7 * 24 * 3600.0
 
 
@@ -88,43 +100,39 @@ class Statements(ABC):
 
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
         """Insert pending or scheduled jobs."""
-        fields = ", ".join(self.connection.ops.quote_name(column) for column in INSERTED)
-        marks = ", ".join(["%s"] * len(INSERTED))
-        due = f"COALESCE(%s, {self.later('%s')})"
-        sql = f"""
-            INSERT INTO {self.job}
-                   ({fields}, attempt, crashes, claim_no, history, suspect, enqueued_at, available_at, state)
-            VALUES ({marks}, 0, 0, 0, '', {self.false}, {self.now}, {due},
-                    CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END)"""
+        timed = any(map(is_timed, definitions))
         with self.connection.cursor() as cursor:
-            cursor.executemany(sql, [(*self.row(d), *self.due(d), *self.due(d)) for d in definitions])
+            cursor.executemany(f"{self.insert_job} VALUES {self.values(timed)}", list(self.rows(definitions, timed)))
+
+    @cached_property
+    def insert_job(self) -> str:
+        """SQL that inserts jobs, up to their VALUES."""
+        fields = ", ".join(self.connection.ops.quote_name(column) for column in INSERTED)
+        return f"""INSERT INTO {self.job}
+            ({fields}, attempt, crashes, claim_no, history, suspect, enqueued_at, available_at, state)"""
+
+    def values(self, timed: bool) -> str:
+        """SQL for the VALUES of one job. Takes a row of `rows`."""
+        due, state = self.now, "'pending'"
+        if timed:
+            due = f"COALESCE(%s, {self.later('%s')})"
+            state = f"CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END"
+        return f"""({", ".join(["%s"] * len(INSERTED))}, 0, 0, 0, '', {self.false}, {self.now}, {due}, {state})"""
+
+    def rows(self, definitions: Sequence[JobDefinition], timed: bool) -> Iterator[tuple[Any, ...]]:
+        """Per definition, the values of the columns `INSERTED`, and with `timed` twice when it is due: a moment (or
+        None), and a delay in seconds where there is none.
+        """
+        for d, sealed in zip(definitions, seal_many(definitions), strict=True):
+            tags = f" {' '.join(d.tags)} " if d.tags else ""
+            due = (None if d.available_at is None else self.moment(d.available_at), float(d.delay)) if timed else ()
+            yield (
+                *(self.uid(d.id or ""), d.queue, d.handler, -d.priority, d.max_attempts, d.name, d.reference),
+                *(d.group, tags, d.source, sealed.body, sealed.signature, *due, *due),
+            )
 
     false = "FALSE"
     true = "TRUE"
-
-    def row(self, definition: JobDefinition) -> tuple[Any, ...]:
-        """The values of the columns `INSERTED`."""
-        sealed = seal(definition)
-        d = definition
-        tags = f" {' '.join(d.tags)} " if d.tags else ""
-        return (
-            *(
-                self.uid(d.id or ""),
-                d.queue,
-                d.handler,
-                -(d.priority or 0),
-                d.max_attempts,
-                d.name,
-                d.reference,
-                d.group,
-            ),
-            *(tags, d.source, sealed.body, sealed.signature),
-        )
-
-    def due(self, definition: JobDefinition) -> tuple[Any, float]:
-        """When a definition is due: a moment (or None), and a delay in seconds where there is none."""
-        at = definition.available_at
-        return (None if at is None else self.moment(at), float(definition.delay or 0))
 
     countable = "AND j.claim_no < 2147483647 AND j.attempt < 2147483647"
     """A row whose counters somebody has set to their end would fail every claim of its queue."""
@@ -400,3 +408,8 @@ class Statements(ABC):
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         """How a worker learns of new work."""
         return Wakeup()
+
+
+def is_timed(definition: JobDefinition) -> bool:
+    """Whether a job may be due later than now."""
+    return bool(definition.delay) or definition.available_at is not None

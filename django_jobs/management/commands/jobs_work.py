@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from functools import partial
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -38,6 +39,8 @@ def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
 
 class Command(BaseCommand):
     help = "Claim the jobs of the given queues and run them, until told to stop."
+    # Those of the site's pages would load its URLs, views and templates, 4 MB that no worker needs.
+    requires_system_checks = ("django_jobs", Tags.models)
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument

@@ -241,6 +241,8 @@ class Coordinator:
         now = time.monotonic()
         for s in settled:
             transition = s.transition
+            if s.claim.suspect:
+                self._suspects_at = self._look_at = now  # the next one may have its turn
             if transition.target is Target.WAITING:
                 self._promote_at = min(self._promote_at, now + transition.delay)
                 self._next_due = min(self._next_due or math.inf, now + transition.delay)

@@ -98,7 +98,10 @@ class Inline:
         return time.monotonic() if self.busy else math.inf
 
     def collect(self) -> list[Finished]:
-        """Run jobs for a few milliseconds, at least one."""
+        """Run jobs for a few milliseconds, at least one; a suspect one alone.
+
+        Should the next job end this process, a suspect that was done and not yet settled would be charged for it.
+        """
         done: list[Finished] = []
         started = time.monotonic()
         self._guard.install()
@@ -106,7 +109,7 @@ class Inline:
             s = self._hooks.popleft()
             run_hooks(s.claim, s.transition, s.result, s.error)
         while self._queue and (not done or time.monotonic() - started < TURN_SECONDS):
-            if time.monotonic() > self._lease_until:
+            if time.monotonic() > self._lease_until or (done and (done[-1].claim.suspect or self._queue[0].suspect)):
                 break
             claim = self._queue.popleft()
             self._running = claim

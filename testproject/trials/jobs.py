@@ -126,6 +126,15 @@ class Snooze(JobHandler):
         return JobResult.snooze(0.05)
 
 
+@register("trial.gate")
+class Gate(JobHandler):
+    """Runs until the file `payload["gate"]` exists."""
+
+    def handle(self, ctx: JobContext) -> None:
+        while not os.path.exists(ctx.payload["gate"]):
+            time.sleep(0.01)
+
+
 @register("trial.cancelled")
 class Cancelled(JobHandler):
     """Cancels itself."""

@@ -196,6 +196,13 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def claim_job(self, job_id: str, worker_id: str, *, force: bool = False) -> Claim | None:
+        """Claim exactly this job, if it is pending or due, suspect or not; None where it can't be claimed.
+
+        The worker must hold a lease. With `force`, neither its due time nor a pause of its queue is in the way.
+        """
+
+    @abstractmethod
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Write outcomes; answers, per settlement, what became of it."""
 

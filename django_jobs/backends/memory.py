@@ -116,19 +116,21 @@ class MemoryBackend(Backend):
 
     def claim(self, queue: str, worker_id: str, limit: int, *, suspect: bool = False) -> list[Claim]:
         with self._lock:
-            now = self.clock()
-            worker = self._workers.get(worker_id)
-            if worker is None or worker.state not in ("running", "draining") or worker.lease_expires_at <= now:
-                return []
-            if queue in self.paused:
+            if not self._holds_lease(worker_id) or queue in self.paused:
                 return []
             waiting = [r for r in self._live.values() if (r.queue, r.state, r.suspect) == (queue, "pending", suspect)]
             waiting.sort(key=lambda r: (r.rank, r.available_at, r.id))
-            for row in waiting[: max(limit, 0)]:
-                row.state, row.worker_id, row.started_at = "running", worker_id, now
-                row.claim_no += 1
-                row.attempt += 1
-            return [self._claim_of(row, now) for row in waiting[: max(limit, 0)]]
+            return [self._mark_claimed(row, worker_id) for row in waiting[: max(limit, 0)]]
+
+    def claim_job(self, job_id: str, worker_id: str, *, force: bool = False) -> Claim | None:
+        with self._lock:
+            row = self._live.get(job_id)
+            if row is None or row.state not in ("pending", "scheduled") or not self._holds_lease(worker_id):
+                return None
+            is_due = row.state == "pending" or row.available_at <= self.clock()
+            if not force and (not is_due or row.queue in self.paused):
+                return None
+            return self._mark_claimed(row, worker_id)
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         with self._lock:
@@ -256,6 +258,16 @@ class MemoryBackend(Backend):
 
     def _find(self, job_id: str) -> _Row | None:
         return self._live.get(job_id) or self._failed.get(job_id) or self._completed.get(job_id)
+
+    def _holds_lease(self, worker_id: str) -> bool:
+        worker = self._workers.get(worker_id)
+        return worker is not None and worker.state in ("running", "draining") and worker.lease_expires_at > self.clock()
+
+    def _mark_claimed(self, row: _Row, worker_id: str) -> Claim:
+        row.state, row.worker_id, row.started_at = "running", worker_id, self.clock()
+        row.claim_no += 1
+        row.attempt += 1
+        return self._claim_of(row, row.started_at)
 
     def _claim_of(self, r: _Row, now: float) -> Claim:
         return Claim(

@@ -24,6 +24,9 @@ class StorelessBackend(Backend):
     def claim(self, queue: str, worker_id: str, limit: int, *, suspect: bool = False) -> list[Claim]:
         return []
 
+    def claim_job(self, job_id: str, worker_id: str, *, force: bool = False) -> Claim | None:
+        return None
+
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         return [Settled.LOST] * len(settlements)
 

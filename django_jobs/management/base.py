@@ -19,6 +19,7 @@ from django.utils.translation import ngettext
 
 from ..backends import Backend, get_backend
 from ..exceptions import InvalidDefinition, JobsError
+from ..ids import parse_id
 from ..names import check_queue
 
 if TYPE_CHECKING:
@@ -117,6 +118,14 @@ def queue_names(text: str) -> list[str]:
     """Queue names with commas between."""
     try:
         return [check_queue(name.strip()) for name in text.split(",")]
+    except InvalidDefinition as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def job_id(text: str) -> str:
+    """The id of a job."""
+    try:
+        return parse_id(text)
     except InvalidDefinition as error:
         raise ArgumentTypeError(str(error)) from None
 

@@ -483,6 +483,65 @@ class ClaimContract(Contract):
         backend.promote_due(limit=1)
         assert (self.state(backend, early), self.state(backend, late)) == ("pending", "scheduled")
 
+    def test_one_job_is_claimed_by_its_id_and_no_other(self, backend: Backend) -> None:
+        first, chosen = backend.enqueue(definition()), backend.enqueue(definition({"a": 1}))
+        worker = self.worker(backend)
+        claim = backend.claim_job(chosen, worker)
+        assert claim is not None
+        assert (claim.id, claim.worker_id, claim.claim_no, claim.attempt) == (chosen, worker, 1, 1)
+        assert unseal(claim.body, claim.signature, id=chosen, queue=QUEUE, handler=HANDLER).payload == {"a": 1}
+        assert backend.held(worker) == {chosen: 1}
+        assert self.state(backend, first) == "pending"
+        assert backend.settle([settlement(claim)]) == [Settled.WRITTEN]
+        self.assert_each_in_one_place(backend, [first, chosen])
+
+    def test_a_job_that_runs_or_has_finished_is_claimed_by_nobody_else(self, backend: Backend) -> None:
+        claim = self.claimed(backend)
+        other = self.worker(backend)
+        for force in (False, True):
+            assert backend.claim_job(claim.id, other, force=force) is None
+        backend.cancel(claim.id)
+        assert backend.claim_job(claim.id, other, force=True) is None
+        backend.settle([settlement(claim)])
+        assert backend.claim_job(claim.id, other, force=True) is None
+        assert backend.claim_job(str(uuid.uuid4()), other, force=True) is None
+        assert backend.held(other) == {}
+
+    def test_a_job_is_claimed_by_its_id_only_with_a_lease(self, backend: Backend) -> None:
+        job_id = backend.enqueue(definition())
+        assert backend.claim_job(job_id, str(uuid.uuid4()), force=True) is None
+        lapsed = self.worker(backend)
+        self.advance(backend, LEASE_SECONDS + 1)
+        assert backend.claim_job(job_id, lapsed, force=True) is None
+        assert self.state(backend, job_id) == "pending"
+
+    def test_a_job_is_claimed_by_its_id_past_its_due_time_only_by_force(self, backend: Backend) -> None:
+        ids = backend.enqueue_many([definition(delay=60), definition(delay=60)])
+        worker = self.worker(backend, 1000)
+        assert backend.claim_job(ids[0], worker) is None
+        forced = backend.claim_job(ids[0], worker, force=True)
+        assert forced is not None
+        assert forced.id == ids[0]
+        self.advance(backend, 61)
+        due = backend.claim_job(ids[1], worker)
+        assert due is not None, "due, although nobody has promoted it"
+        assert due.id == ids[1]
+
+    def test_a_job_of_a_paused_queue_is_claimed_by_its_id_only_by_force(self, backend: Backend) -> None:
+        job_id = backend.enqueue(definition())
+        worker = self.worker(backend)
+        self.pause(backend, QUEUE)
+        assert backend.claim_job(job_id, worker) is None
+        assert backend.claim_job(job_id, worker, force=True) is not None
+
+    def test_a_suspect_is_claimed_by_its_id_like_any_other(self, backend: Backend) -> None:
+        lost = self.claimed(backend)
+        self.lose(backend, lost)
+        claim = backend.claim_job(lost.id, self.worker(backend))
+        assert claim is not None
+        assert (claim.suspect, claim.claim_no) == (True, lost.claim_no + 1)
+        assert backend.settle([settlement(lost)]) == [Settled.LOST]
+
     def test_the_claim_number_only_rises(self, backend: Backend) -> None:
         claim = self.claimed(backend, max_attempts=50)
         numbers = [claim.claim_no]

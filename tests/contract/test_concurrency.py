@@ -45,6 +45,16 @@ class TestConcurrency(Contract):
         for worker in workers:
             assert backend.held(worker) == {c.id: 1 for c in claims if c.worker_id == worker}
 
+    def test_of_many_who_want_the_same_job_one_gets_it(self, backend):
+        for _ in range(ROUNDS):
+            job_id = backend.enqueue(definition())
+            workers = [self.worker(backend) for _ in range(4)]
+            one_job = [partial(backend.claim_job, job_id, worker) for worker in workers[:3]]
+            *by_id, by_queue = run_together(*one_job, partial(backend.claim, QUEUE, workers[3], 5))
+            holders = [claim for claim in [*by_id, *by_queue] if claim is not None]
+            assert [claim.id for claim in holders] == [job_id]
+            assert backend.settle([settlement(holders[0])]) == [Settled.WRITTEN]
+
     def test_workers_that_claim_and_settle_at_once_finish_each_job_once(self, backend):
         ids = backend.enqueue_many([definition() for _ in range(JOBS)])
 

@@ -143,6 +143,9 @@ class DatabaseBackend(Backend):
     def claim(self, queue: str, worker_id: str, limit: int, *, suspect: bool = False) -> list[Claim]:
         return self._retrying(lambda: self.sql.claim(queue, worker_id, limit, suspect)) if limit > 0 else []
 
+    def claim_job(self, job_id: str, worker_id: str, *, force: bool = False) -> Claim | None:
+        return self._retrying(lambda: self.sql.claim_job(job_id, worker_id, force))
+
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         # A statement sees a job once: what else a batch says of the same job waits for the next statement.
         answers = [Settled.LOST] * len(settlements)

@@ -141,11 +141,18 @@ class Statements(ABC):
 
     def may_claim(self) -> str:
         """SQL for: the worker holds a lease, and the queue is not paused. Takes (worker id, queue)."""
+        return f"{self.holds_lease()} AND {self.unpaused('%s')}"
+
+    def holds_lease(self) -> str:
+        """SQL for: the worker holds a lease. Takes (worker id)."""
         return (
             f"EXISTS (SELECT 1 FROM {self.worker} w WHERE w.id = %s AND w.state IN ('running', 'draining') "
-            f"AND w.lease_expires_at > {self.now}) "
-            f"AND NOT EXISTS (SELECT 1 FROM {self.queue} q WHERE q.name = %s AND q.paused)"
+            f"AND w.lease_expires_at > {self.now})"
         )
+
+    def unpaused(self, queue: str) -> str:
+        """SQL for: `queue` (an SQL expression) is not paused."""
+        return f"NOT EXISTS (SELECT 1 FROM {self.queue} q WHERE q.name = {queue} AND q.paused)"
 
     def claimed_columns(self, prefix: str = "") -> str:
         """What a claim answers, in the order that `claim_of` takes."""
@@ -178,21 +185,42 @@ class Statements(ABC):
                     ORDER BY j.{self.rank}, j.available_at, j.id LIMIT %s {locked}""",
                 [queue, self.uid(worker_id), queue, limit],
             )
-            ids = sorted(row[0] for row in cursor.fetchall())
-            if not ids:
-                return []
-            chosen = f"id IN ({', '.join(['%s'] * len(ids))})"
+            return self.mark_claimed(cursor, [row[0] for row in cursor.fetchall()], worker_id)
+
+    def claim_job(self, job_id: str, worker_id: str, force: bool) -> Claim | None:
+        """Claim one job by its id. Every vendor does it so: nobody runs jobs by hand in a hurry."""
+        due = (
+            "j.state IN ('pending', 'scheduled')"
+            if force
+            else f"(j.state = 'pending' OR j.state = 'scheduled' AND j.available_at <= {self.now}) "
+            f"AND {self.unpaused('j.queue')}"
+        )
+        with self.transaction() as cursor:
             cursor.execute(
-                f"""UPDATE {self.job} SET state = 'running', worker_id = %s, claim_no = claim_no + 1,
-                        attempt = attempt + 1, started_at = {self.now} WHERE {chosen}""",
-                [self.uid(worker_id), *ids],
+                f"""SELECT j.id FROM {self.job} j
+                    WHERE j.id = %s AND {self.holds_lease()} AND {due} {self.countable} {self.for_update}""",
+                [self.uid(job_id), self.uid(worker_id)],
             )
-            cursor.execute(
-                f"""SELECT {self.claimed_columns()} FROM {self.job} WHERE {chosen}
-                    ORDER BY {self.rank}, available_at, id""",
-                ids,
-            )
-            return [self.claim_of(row) for row in cursor.fetchall()]
+            claims = self.mark_claimed(cursor, [row[0] for row in cursor.fetchall()], worker_id)
+        return claims[0] if claims else None
+
+    def mark_claimed(self, cursor: Any, ids: Sequence[Any], worker_id: str) -> list[Claim]:
+        """Mark rows that the caller's transaction has locked; answers their claims, in order."""
+        if not ids:
+            return []
+        ids = sorted(ids)
+        chosen = f"id IN ({', '.join(['%s'] * len(ids))})"
+        cursor.execute(
+            f"""UPDATE {self.job} SET state = 'running', worker_id = %s, claim_no = claim_no + 1,
+                    attempt = attempt + 1, started_at = {self.now} WHERE {chosen}""",
+            [self.uid(worker_id), *ids],
+        )
+        cursor.execute(
+            f"""SELECT {self.claimed_columns()} FROM {self.job} WHERE {chosen}
+                ORDER BY {self.rank}, available_at, id""",
+            ids,
+        )
+        return [self.claim_of(row) for row in cursor.fetchall()]
 
     # -- settle -----------------------------------------------------------------------------------------------
 

@@ -8,10 +8,10 @@ MANAGE = $(BIN)/python manage.py
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture bench check lint format types contracts project clean
+.PHONY: help demo test torture bench bench-peers check lint format types contracts project clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=path of a Python 3.11+, VENV=folder, ARGS=arguments for pytest"
 
 demo: venv-base ## set up and run the demonstration, on SQLite alone
@@ -25,6 +25,9 @@ torture: venv-test ## run only the tests that kill, flood and race
 
 bench: venv-test ## run the benchmarks
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: venv-test ## run other queues beside ours, in environments of their own
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 check: lint types contracts project ## run every static check
 

@@ -1,82 +1,50 @@
-"""How fast a worker drains a queue of no-op jobs, beside its own statements in a bare loop.
-
-    python -m benchmarks.drain --database postgresql --jobs 30000 --rounds 3
+"""How fast a worker drains waiting no-op jobs, and what it pays for each.
 
 The bare loop claims and settles batches with the project's own statements, in one process, and runs nothing: no
-children, no signature, no handler. The worker is `jobs_work` as a user starts it: two children in a pool, signatures
-verified, completed rows kept. Both drain the same number of jobs from the same database in turn. Times are the
-store's: from the first claim to the last settlement.
+children, no signature, no handler. The worker is `jobs_work` as a user starts it: signatures verified, completed rows
+kept. Rates are by the store's clock, from the first claim to the last settlement. CPU is the worker's, all its
+processes together, without the store's and less what a worker costs that finds nothing to do.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
+from functools import partial
 
-from benchmarks.site import ROOT, fresh_site, run
+from .harness import Contenders, Figures
+from .jobs import bare_drain, completed_rate, empty, fill, tidy
+from .site import Site, run_worker
+
+ROUNDS = 5
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.drain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--database", choices=["postgresql", "mysql", "sqlite"], default="postgresql")
-    parser.add_argument("--jobs", type=int, default=30_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2, help="children of the worker")
-    parser.add_argument("--batch", type=int, default=200, help="JOBS_CLAIM_BATCH, for both")
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args(arguments)
-    figures: dict[str, list[float]] = {"bare": [], "pool": [], "inline": []}
-    with fresh_site(asked.database) as env:
-        env["TESTPROJECT_SETTINGS"] = json.dumps({"JOBS_CLAIM_BATCH": asked.batch})
-        for number in range(asked.rounds):
-            for kind, rates in figures.items():
-                rates.append(_measure(kind, asked, env))
-            if not asked.json:
-                seen = ", ".join(f"{kind} {rates[-1]:,.0f}" for kind, rates in figures.items())
-                print(f"round {number + 1}: {seen} jobs a second", flush=True)
-    medians = {kind: statistics.median(rates) for kind, rates in figures.items()}
-    ratios = {
-        kind: statistics.median(a / b for a, b in zip(figures[kind], figures["bare"], strict=True))
-        for kind in ("pool", "inline")
+def contenders(site: Site, quick: bool) -> Contenders:
+    """The bare loop, and the worker in each of its ways to run jobs."""
+    jobs = 3_000 if quick else 30_000
+    return {
+        "bare loop, one process": partial(_bare, jobs),
+        "jobs_work, two children": partial(_worker, site, jobs, "pool"),
+        "jobs_work --isolation inline": partial(_worker, site, jobs, "inline"),
     }
-    if asked.json:
-        print(
-            json.dumps(
-                {
-                    "database": asked.database,
-                    "batch": asked.batch,
-                    "jobs": asked.jobs,
-                    "rates": figures,
-                    "ratios": ratios,
-                }
-            )
-        )
-    else:
-        print(f"{asked.database}, {asked.jobs:,} jobs, batches of {asked.batch}, medians of {asked.rounds}:")
-        print(f"  bare loop, one process       {medians['bare']:10,.0f} jobs a second")
-        for kind, words in {"pool": f"jobs_work, {asked.workers} children", "inline": "jobs_work, inline"}.items():
-            print(f"  {words:<28} {medians[kind]:10,.0f} jobs a second   {ratios[kind]:.2f} of the bare loop")
-    return 0
 
 
-def _measure(kind: str, asked: argparse.Namespace, env: dict[str, str]) -> float:
-    run([sys.executable, "-m", "benchmarks.drain_steps", "fill", str(asked.jobs)], env)
-    if kind == "bare":
-        run([sys.executable, "-m", "benchmarks.drain_steps", "bare", str(asked.batch)], env)
-    else:
-        command = [sys.executable, "manage.py", "jobs_work", "default", "--stop-when-empty", "--isolation", kind]
-        with subprocess.Popen(
-            [*command, "--max-workers", str(asked.workers)], cwd=ROOT, env=env, stdout=subprocess.DEVNULL
-        ) as worker:
-            if worker.wait() != 0:
-                raise SystemExit("the worker failed")
-    return float(run([sys.executable, "-m", "benchmarks.drain_steps", "rate", str(asked.jobs)], env))
+def _bare(jobs: int) -> Figures:
+    _prepare(jobs)
+    return _figures(jobs, bare_drain())
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _worker(site: Site, jobs: int, isolation: str) -> Figures:
+    empty()
+    arguments = ("--stop-when-empty", "--isolation", isolation)
+    for_nothing = run_worker(site, *arguments)
+    _prepare(jobs)
+    return _figures(jobs, run_worker(site, *arguments) - for_nothing)
+
+
+def _prepare(jobs: int) -> None:
+    empty()
+    fill(jobs)
+    tidy()
+
+
+def _figures(jobs: int, cpu: float) -> Figures:
+    return {"jobs/s": completed_rate(jobs), "CPU µs a job": cpu / jobs * 1e6}

@@ -1,0 +1,122 @@
+"""What a peer's file fills in, and the measurements, which are the same for all. Run by the peer's own Python.
+
+`PEER_STORE` is the URL of an empty store, `PEER_TALLY` the folder of the tally. The answer is one line of JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from . import tally
+
+STORE = os.environ.get("PEER_STORE", "")
+KIND, _, REST = STORE.partition("://")
+PATH = REST
+"""Of a SQLite file."""
+BIN = Path(sys.executable).parent
+BULK = 1000
+PATIENCE_SECONDS = 300.0
+
+
+class Peer(ABC):
+    """A queue. `in_bulk` is None where it has no call for many jobs."""
+
+    in_bulk: Callable[[Sequence[int]], None] | None = None
+
+    @abstractmethod
+    def install(self) -> None:
+        """Make its tables."""
+
+    @abstractmethod
+    def one_by_one(self, numbers: Sequence[int]) -> None:
+        """Enqueue a job with the payload `{"user_id": n}` for each number, each for itself."""
+
+    @abstractmethod
+    def workers(self) -> list[list[str]]:
+        """The commands that start its worker: two processes, or what starts two."""
+
+    @abstractmethod
+    def left(self) -> int:
+        """How many jobs its store does not have as finished."""
+
+
+def measure(peer: Peer) -> None:
+    """Do what the command line says: `install`, or `measure ENQUEUE DRAIN`.
+
+    ENQUEUE is how many jobs are enqueued one by one; with 0 only the drain is measured. DRAIN is how many are drained.
+    """
+    if sys.argv[1] == "install":
+        peer.install()
+        return
+    few, many = int(sys.argv[2]), int(sys.argv[3])
+    figures = {}
+    waiting = 0
+    if few:
+        figures["one by one, jobs/s"] = _rate(peer.one_by_one, range(few))
+        waiting = few
+    bulk = peer.in_bulk or peer.one_by_one
+    rest = range(waiting, many)
+    if rest:
+        seconds = 0.0
+        for start in range(rest.start, rest.stop, BULK):
+            some = range(start, min(start + BULK, rest.stop))
+            seconds += len(some) / _rate(bulk, some)
+        if few and peer.in_bulk is not None:
+            figures[f"{BULK:,} a call, jobs/s"] = len(rest) / seconds
+    figures["drain, jobs/s"] = _drain(peer, max(few, many))
+    print(json.dumps(figures))
+
+
+def _rate(act: Callable[[Sequence[int]], None], numbers: Sequence[int]) -> float:
+    started = time.perf_counter()
+    act(numbers)
+    return len(numbers) / (time.perf_counter() - started)
+
+
+def _drain(peer: Peer, jobs: int) -> float:
+    """Jobs per second, from the start of the first handler until its store has every job as finished."""
+    tally.reset()
+    with _running(peer.workers()) as processes:
+        _wait(lambda: tally.read()[1] >= jobs, 0.01, processes)
+        _wait(lambda: peer.left() == 0, 0.001, processes)
+        ended = time.monotonic_ns()
+    first, count = tally.read()
+    if count != jobs:
+        raise SystemExit(f"{count} jobs ran, not {jobs}")
+    return jobs / (ended - first) * 1e9
+
+
+def _wait(look: Callable[[], bool], every: float, processes: list[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not look():
+        if time.monotonic() > deadline or any(process.poll() for process in processes):
+            raise SystemExit(f"the worker ended or is too slow; tally {tally.read()}")
+        time.sleep(every)
+
+
+@contextlib.contextmanager
+def _running(commands: list[list[str]]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    log = open(os.environ["PEER_LOG"], "ab")  # noqa: SIM115
+    processes = [subprocess.Popen(c, stdout=log, stderr=log, start_new_session=True) for c in commands]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        log.close()

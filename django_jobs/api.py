@@ -86,6 +86,14 @@ class Jobs:
         return cls.dispatch_many([job])[0]
 
     @classmethod
+    def prepare(cls, job: JobBuilder | JobDefinition) -> JobDefinition:
+        """The definition as `dispatch` would store it: checked, with an id and every default. Stores nothing."""
+        definition = _whole(definition_of(job))
+        get_backend(definition.backend)
+        envelope.seal(definition)
+        return definition
+
+    @classmethod
     def dispatch_many(cls, jobs: Iterable[JobBuilder | JobDefinition]) -> list[JobRef]:
         """Enqueue many jobs, each backend's in one statement or few, all or none; their references in order.
 

@@ -9,11 +9,14 @@ import json
 import math
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -104,6 +107,12 @@ class JobsCommand(BaseCommand):
         """Say on stderr what went wrong with a part of the work."""
         self.stderr.write(self.style.ERROR(message))
 
+    def count(self, number: int | None) -> None:
+        """Where long work is watched, on a terminal, a line that counts. None takes it away."""
+        if self.stderr.isatty():
+            text = "" if number is None else f"{number:,}"
+            self.stderr.write(f"\r{text:<12}\r", style_func=str, ending="")
+
     # -- printing ---------------------------------------------------------------------------------------------
 
     def print_json(self, value: Any) -> None:
@@ -133,6 +142,21 @@ def job_id(text: str) -> str:
 def words(text: str) -> list[str]:
     """Words with commas between, in lower case, hyphens as underscores."""
     return [word.strip().lower().replace("-", "_") for word in text.split(",") if word.strip()]
+
+
+def moment(text: str) -> datetime:
+    """A moment in ISO 8601, in UTC; without an offset, in the site's time zone."""
+    try:
+        when = parse_datetime(text)
+        if when is None and (day := parse_date(text)) is not None:
+            when = datetime.combine(day, time())
+        if when is None:
+            raise ValueError
+        return (timezone.make_aware(when) if timezone.is_naive(when) else when).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ArgumentTypeError(
+            _("%(text)r is not a moment in ISO 8601, such as 2030-01-31T12:00:00+00:00") % {"text": text[:80]}
+        ) from None
 
 
 def at_least_one(text: str) -> int:

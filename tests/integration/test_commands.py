@@ -32,7 +32,7 @@ from tests.support.waiting import wait_until
 from .conftest import claim_all, lose, work_off
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["jobs_reap", "jobs_retry", "jobs_cleanup", "jobs_purge", "jobs_stats"]
+COMMANDS = ["jobs_reap", "jobs_retry", "jobs_cleanup", "jobs_purge", "jobs_stats", "jobs_run_job", "jobs_dispatch"]
 Failed = Callable[..., str]
 
 

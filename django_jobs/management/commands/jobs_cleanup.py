@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ...maintenance.cleanup import BATCH, FINISHED, cleanup
 from ...maintenance.store import clock, store_of
-from ..base import JobsCommand, at_least_one, one_of, words
+from ..base import JobsCommand, at_least_one, moment, one_of, words
 
 DEFAULT_DAYS = 30.0
 
@@ -40,7 +38,7 @@ class Command(JobsCommand):
         when = parser.add_mutually_exclusive_group()
         when.add_argument(
             "--before",
-            type=_moment,
+            type=moment,
             metavar="DATETIME",
             help=_("Jobs that finished before this moment in ISO 8601; without an offset, in the site's time zone."),
         )
@@ -87,14 +85,13 @@ class Command(JobsCommand):
                 queues=queues,
                 dry_run=dry_run,
                 batch_size=options["batch_size"],
-                progress=self.progress(),
+                progress=self.count,
             )
 
         if "failed" in states and not options["dry_run"] and not options["force"]:
             self.confirm(lambda: count(dry_run=True, only=["failed"])["failed"])
         counts = count(dry_run=options["dry_run"], only=states)
-        if self.stderr.isatty():
-            self.count_line("")
+        self.count(None)
         if options["json"]:
             self.print_json(
                 {
@@ -130,14 +127,6 @@ class Command(JobsCommand):
         if failed and input(question % {"n": failed} + " [y/N] ").strip().lower() not in ("y", "yes", _("yes")):
             raise CommandError(_("Nothing was deleted."))
 
-    def progress(self) -> Callable[[int], None] | None:
-        """Where long work is watched, a line that counts."""
-        return (lambda n: self.count_line(f"{n:,}")) if self.stderr.isatty() else None
-
-    def count_line(self, text: str) -> None:
-        """Write over the line that counts."""
-        self.stderr.write(f"\r{text:<12}\r", style_func=str, ending="")
-
     def report(self, counts: dict[str, int], *, dry_run: bool) -> None:
         """One line for each state."""
         titles = {"completed": _("completed"), "cancelled": _("cancelled"), "failed": _("failed")}
@@ -147,20 +136,6 @@ class Command(JobsCommand):
             else:
                 text = ngettext("Deleted %(n)d %(state)s job.", "Deleted %(n)d %(state)s jobs.", n)
             self.stdout.write(text % {"n": n, "state": titles[state]})
-
-
-def _moment(text: str) -> datetime:
-    try:
-        when = parse_datetime(text)
-        if when is None and (day := parse_date(text)) is not None:
-            when = datetime.combine(day, time())
-        if when is None:
-            raise ValueError
-        return (timezone.make_aware(when) if timezone.is_naive(when) else when).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ArgumentTypeError(
-            _("%(text)r is not a moment in ISO 8601, such as 2030-01-31T12:00:00+00:00") % {"text": text[:80]}
-        ) from None
 
 
 def _days(text: str) -> float:

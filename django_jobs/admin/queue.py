@@ -87,7 +87,7 @@ class QueueAdmin(FactsAdmin):
     @admin.display(description=gettext_lazy("running"))
     def running(self, obj: Queue) -> str:
         """Jobs that run."""
-        return self.counted(obj, worker_id__isnull=False)
+        return self.counted(obj, state__in=["running", "cancel_requested"])
 
     def counted(self, obj: Queue, **where: Any) -> str:
         """How many live jobs, counted to 10,000."""

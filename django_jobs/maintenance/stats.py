@@ -62,9 +62,7 @@ def long_running(store: DatabaseBackend, queues: Sequence[str] | None = None) ->
 
     The time is that since the claim, by the store's clock. Of very many running jobs the oldest 5,000 are looked at.
     """
-    rows = Job.objects.using(store.database).filter(
-        worker_id__isnull=False, state__in=("running", "cancel_requested"), started_at__isnull=False
-    )
+    rows = Job.objects.using(store.database).filter(state__in=("running", "cancel_requested"), started_at__isnull=False)
     if queues is not None:
         rows = rows.filter(queue__in=queues)
     rows = rows.only("id", "queue", "handler", "started_at", "envelope").annotate(store_now=now(store))

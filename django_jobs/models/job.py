@@ -49,7 +49,8 @@ class Job(StoredJob):
             PartialIndex(
                 name="django_jobs_holder",
                 fields=["worker_id"],
-                where=Q(worker_id__isnull=False),
+                where=Q(state__in=["running", "cancel_requested"]),
+                plain_fields=["state", "worker_id"],
             ),
             PartialUniqueIndex(
                 name="django_jobs_unique_key",

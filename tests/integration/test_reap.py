@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
+
 from django_jobs import Jobs
 from django_jobs.backends import WorkerInfo
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.maintenance.reap import reap
+from django_jobs.models import Job
 
 
 def claim_and_stop(store: DatabaseBackend, *queues: str) -> None:
@@ -41,3 +44,12 @@ def test_three_hundred_jobs_of_a_worker_that_is_lost_three_times_are_not_failed(
         reap(jobs_on)
     (stats,) = jobs_on.stats(["default"])
     assert stats.counts == {"pending": 300}
+
+
+@pytest.mark.parametrize("state", ["running", "cancel_requested"])
+def test_a_running_job_that_nobody_holds_is_reaped(jobs_on: DatabaseBackend, state: str) -> None:
+    """As somebody left it who has edited the row: no worker would ever look at it."""
+    ref = Jobs.push("trial.noop")
+    Job.objects.using(jobs_on.database).update(state=state, worker_id=None)
+    assert [s.claim.id for s in reap(jobs_on)] == [str(ref)]
+    assert ref.refresh().state == ("pending" if state == "running" else "cancelled")

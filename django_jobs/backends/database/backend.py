@@ -178,12 +178,10 @@ class DatabaseBackend(Backend):
         return self.sql.claims_of_the_lost(limit, queues)
 
     def held(self, worker_id: str) -> dict[str, int]:
-        rows = Job.objects.using(self.database).filter(worker_id=worker_id).values_list("id", "claim_no")
-        return {str(job_id): claim_no for job_id, claim_no in rows}
+        return self.sql.held(worker_id)
 
     def cancel_requests(self, worker_id: str) -> set[str]:
-        rows = Job.objects.using(self.database).filter(worker_id=worker_id, state="cancel_requested")
-        return set(map(str, rows.values_list("id", flat=True)))
+        return self.sql.cancel_requests(worker_id)
 
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         now = RawSQL(self._raw_now(), [])

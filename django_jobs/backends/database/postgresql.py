@@ -104,6 +104,8 @@ class PostgreSQLStatements(Statements):
     def complete(self, settlements: Sequence[Settlement]) -> dict[tuple[str, int], Settled]:
         """Move completed jobs in one statement; a cancel that was asked for makes them cancelled."""
         settlements = sorted(settlements, key=lambda s: s.claim.id)  # locked in the order of their keys
+        # NOT IN, as the planner must not take the index of what is held: it would read all that the worker holds for
+        # each single row.
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"""
@@ -112,7 +114,7 @@ class PostgreSQLStatements(Statements):
                     USING unnest(%s::uuid[], %s::uuid[], %s::int[], %s::text[], %s::float8[], %s::float8[])
                           AS t(id, worker_id, claim_no, result, seconds, keep)
                     WHERE j.id = t.id AND j.worker_id = t.worker_id AND j.claim_no = t.claim_no
-                      AND j.state IN ('running', 'cancel_requested')
+                      AND j.state NOT IN ('pending', 'scheduled', 'blocked')
                     RETURNING j.*, t.result, t.seconds, t.keep
                 ), kept AS (
                     INSERT INTO {self.completed} ({self.shared}, state, result, run_seconds, finished_at, keep_until)

@@ -38,6 +38,9 @@ INSERTED = {
     "signature": "text",
 }
 """The columns that an enqueue fills in, with their types on PostgreSQL."""
+HELD = "state IN ('running', 'cancel_requested')"
+"""SQL for: a worker holds the job. In these very words, as they are the condition of the index of what is held."""
+NOBODY = "00000000-0000-0000-0000-000000000000"
 DEFAULT_KEEP_SECONDS = 7 * 24 * 3600.0
 
 
@@ -378,9 +381,31 @@ class Statements(ABC):
                 cursor.execute(f"UPDATE {self.job} SET state = 'pending' WHERE id IN ({marks})", ids)
         return len(ids)
 
-    def mark_lost(self) -> None:
-        """Mark workers whose lease is over as lost."""
+    def held(self, worker_id: str) -> dict[str, int]:
+        """What a worker holds: `claim_no` by job id."""
         with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, claim_no FROM {self.job} WHERE {HELD} AND worker_id = %s", [self.uid(worker_id)]
+            )
+            return {self.text_of(uid): claim_no for uid, claim_no in cursor.fetchall()}
+
+    def cancel_requests(self, worker_id: str) -> set[str]:
+        """Of what a worker holds, the jobs whose cancel was asked for."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id FROM {self.job} WHERE {HELD} AND worker_id = %s AND state = 'cancel_requested'",
+                [self.uid(worker_id)],
+            )
+            return {self.text_of(uid) for (uid,) in cursor.fetchall()}
+
+    def mark_lost(self) -> None:
+        """Mark workers whose lease is over as lost. Give nobody's running jobs to a worker that never was, which is
+        lost too.
+        """
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self.job} SET worker_id = %s WHERE {HELD} AND worker_id IS NULL", [self.uid(NOBODY)]
+            )
             cursor.execute(
                 f"""UPDATE {self.worker} SET state = 'lost'
                     WHERE state IN ('running', 'draining') AND lease_expires_at < {self.now} AND 1 = %s""",
@@ -395,9 +420,8 @@ class Statements(ABC):
             cursor.execute(
                 f"""SELECT {self.claimed_columns("j.")}
                     FROM {self.job} j LEFT JOIN {self.worker} w ON w.id = j.worker_id
-                    WHERE j.worker_id IS NOT NULL AND j.state IN ('running', 'cancel_requested')
-                      AND (w.id IS NULL OR w.state IN ('lost', 'stopped')) {chosen}
-                    ORDER BY j.id LIMIT %s""",
+                    WHERE j.{HELD} AND (w.id IS NULL OR w.state IN ('lost', 'stopped')) {chosen}
+                    ORDER BY j.worker_id, j.id LIMIT %s""",
                 [*names, limit],
             )
             return [self.claim_of(row) for row in cursor.fetchall()]

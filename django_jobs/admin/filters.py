@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import registry
 from ..conf import conf
+from ..maintenance.states import LIVE, RETRY_WAIT, in_live_state, state_meant
 from ..models import Job, JobState, Queue
 
 MOST_QUEUES = 200
@@ -60,15 +61,14 @@ class LiveStateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
-        return [*JobState.choices, ("retry_wait", _("waits for a retry"))]
+        return [*JobState.choices, (RETRY_WAIT, _("waits for a retry"))]
+
+    def value(self) -> str | None:
+        given = super().value()
+        try:
+            return None if given is None else state_meant(given, LIVE)
+        except ValueError:
+            return given  # no state of a live job: no job is in it
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
-        match self.value():
-            case None:
-                return queryset
-            case "retry_wait":
-                return queryset.filter(state=JobState.SCHEDULED, attempt__gt=0)
-            case JobState.SCHEDULED:
-                return queryset.filter(state=JobState.SCHEDULED, attempt=0)
-            case state:
-                return queryset.filter(state=state)
+        return in_live_state(queryset, state) if (state := self.value()) else queryset

@@ -14,13 +14,13 @@ from ..backends.database import DatabaseBackend
 from ..conf import conf
 from ..logs import get_logger
 from ..models import CompletedJob, FailedJob, Job, JobEvent, Worker
+from .states import FINISHED
 from .store import ago, delete_some, moment, store_of
 
 logger = get_logger("cleanup")
 
 BATCH = 1000
 MOST_PER_CALL = 5000
-FINISHED = ("completed", "cancelled", "failed")
 
 
 def cleanup(

@@ -21,26 +21,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..backends import Backend, get_backend
+from ..definition import seconds
 from ..exceptions import InvalidDefinition, JobsError
 from ..ids import parse_id
+from ..maintenance.states import state_meant
 from ..names import check_queue
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 USAGE = 2
-STATE_ALIASES = {
-    "success": "completed",
-    "done": "completed",
-    "failure": "failed",
-    "canceled": "cancelled",
-    "request_cancelled": "cancel_requested",
-    "request_canceled": "cancel_requested",
-    "processing": "running",
-    "in_progress": "running",
-    "queued": "pending",
-    "new": "pending",
-}
 
 
 class JobsCommand(BaseCommand):
@@ -86,6 +76,19 @@ class JobsCommand(BaseCommand):
             metavar="Q",
             help=_("Only this queue. May be repeated, or be several names with commas between."),
         )
+
+    def add_states(self, parser: ArgumentParser, help_text: str) -> None:
+        """`--state`, or `--status`, which may be repeated or hold words with commas between."""
+        parser.add_argument(
+            "--state", "--status", dest="states", action="extend", type=words, metavar="STATE", help=help_text
+        )
+
+    def states_meant(self, given: list[str] | None, allowed: Collection[str]) -> list[str]:
+        """The states that `--state` names, each once."""
+        try:
+            return list(dict.fromkeys(state_meant(word, allowed) for word in given or ()))
+        except ValueError as error:
+            self.usage_error(str(error))
 
     def add_json(self, parser: ArgumentParser) -> None:
         """`--json`."""
@@ -140,8 +143,8 @@ def job_id(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Words with commas between, in lower case, hyphens as underscores."""
-    return [word.strip().lower().replace("-", "_") for word in text.split(",") if word.strip()]
+    """Words with commas between."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def moment(text: str) -> datetime:
@@ -157,6 +160,14 @@ def moment(text: str) -> datetime:
         raise ArgumentTypeError(
             _("%(text)r is not a moment in ISO 8601, such as 2030-01-31T12:00:00+00:00") % {"text": text[:80]}
         ) from None
+
+
+def duration(text: str) -> float:
+    """Seconds, or a text such as `10m`."""
+    try:
+        return seconds("duration", text)
+    except InvalidDefinition as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def at_least_one(text: str) -> int:
@@ -179,16 +190,6 @@ def seconds_above_zero(text: str) -> float:
     if not 0 < number <= 86_400:
         raise ArgumentTypeError(_("%(text)r is not a number of seconds from above 0 to a day") % {"text": text[:80]})
     return number
-
-
-def one_of(word: str, allowed: Collection[str]) -> str:
-    """`word` or what it is an alias of, if that is allowed. Raises `ValueError` that lists what is."""
-    meant = STATE_ALIASES.get(word, word) if word not in allowed else word
-    if meant not in allowed:
-        raise ValueError(
-            _("%(word)r is not a status. Use one of: %(allowed)s.") % {"word": word[:80], "allowed": ", ".join(allowed)}
-        )
-    return meant
 
 
 # -- texts ----------------------------------------------------------------------------------------------------

@@ -336,6 +336,13 @@ def test_an_action_takes_a_bounded_number(boss: Client, monkeypatch: pytest.Monk
     assert FailedJob.objects.count() == 2
 
 
+def test_the_filter_by_state_takes_the_words_of_the_commands(boss: Client) -> None:
+    pending, scheduled = Jobs.push("trial.noop"), Jobs.push("trial.noop", delay=60)
+    for word, shown in (("queued", {pending}), ("pending", {pending}), ("scheduled", {scheduled}), ("asleep", set())):
+        page = boss.get(url("job", "changelist"), {"state": word})
+        assert {str(job.pk) for job in page.context["cl"].result_list} == shown, word
+
+
 # -- cancel, delete ---------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from django_jobs.maintenance.cleanup import cleanup, expire
 from django_jobs.maintenance.retry import FailedFilter, matching, retry_failed
 from django_jobs.maintenance.stats import gather
 from django_jobs.maintenance.store import clock
-from django_jobs.management.base import age, aligned, one_of
+from django_jobs.management.base import age, aligned
 from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
 from tests.support.site import site_env
 from tests.support.threads import run_together
@@ -32,7 +32,16 @@ from tests.support.waiting import wait_until
 from .conftest import claim_all, lose, work_off
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["jobs_reap", "jobs_retry", "jobs_cleanup", "jobs_purge", "jobs_stats", "jobs_run_job", "jobs_dispatch"]
+COMMANDS = [
+    "jobs_delete",
+    "jobs_reap",
+    "jobs_retry",
+    "jobs_cleanup",
+    "jobs_purge",
+    "jobs_stats",
+    "jobs_run_job",
+    "jobs_dispatch",
+]
 Failed = Callable[..., str]
 
 
@@ -570,9 +579,3 @@ def test_ages_in_words(seconds: float | None, words: str) -> None:
 
 def test_aligned_columns() -> None:
     assert aligned([["a", "bb", "c"], ["long", "1", "22"]]) == ["a     bb   c", "long   1  22"]
-
-
-def test_aliases_of_states() -> None:
-    assert one_of("done", ["completed"]) == "completed"
-    with pytest.raises(ValueError, match="Use one of: completed"):
-        one_of("queued", ["completed"])

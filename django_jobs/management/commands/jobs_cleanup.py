@@ -12,9 +12,10 @@ from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ...maintenance.cleanup import BATCH, FINISHED, cleanup
+from ...maintenance.cleanup import BATCH, cleanup
+from ...maintenance.states import FINISHED
 from ...maintenance.store import clock, store_of
-from ..base import JobsCommand, at_least_one, moment, one_of, words
+from ..base import JobsCommand, at_least_one, moment
 
 DEFAULT_DAYS = 30.0
 
@@ -27,13 +28,7 @@ class Command(JobsCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--status",
-            action="extend",
-            type=words,
-            metavar="STATUS",
-            help=_("Which jobs: completed (the default), failed, cancelled or all. May be repeated."),
-        )
+        self.add_states(parser, _("Which jobs: completed (the default), failed, cancelled or all. May be repeated."))
         self.add_queues(parser)
         when = parser.add_mutually_exclusive_group()
         when.add_argument(
@@ -66,7 +61,8 @@ class Command(JobsCommand):
         self.add_backend(parser)
 
     def run(self, **options: Any) -> None:
-        states = self.states(options["status"])
+        states = self.states_meant(options["states"], [*FINISHED, "all"]) or ["completed"]
+        states = list(FINISHED) if "all" in states else states
         backend = self.backend(options)
         store = store_of(backend)
         if store is None:
@@ -103,14 +99,6 @@ class Command(JobsCommand):
             )
         else:
             self.report(counts, dry_run=options["dry_run"])
-
-    def states(self, given: list[str] | None) -> list[str]:
-        """The states that `--status` names."""
-        try:
-            chosen = [one_of(word, [*FINISHED, "all"]) for word in given or ["completed"]]
-        except ValueError as error:
-            self.usage_error(str(error))
-        return list(FINISHED) if "all" in chosen else list(dict.fromkeys(chosen))
 
     def confirm(self, count: Callable[[], int]) -> None:
         """Ask before failed jobs go: nothing else knows what they were to do."""

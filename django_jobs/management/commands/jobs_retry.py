@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -11,12 +11,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ...backends import Backend
 from ...conf import conf
-from ...definition import seconds
 from ...exceptions import InvalidDefinition
 from ...ids import parse_id
 from ...maintenance.retry import FailedFilter, RetryReport, retry_failed, retry_ids
 from ...models import FailureReason
-from ..base import JobsCommand, at_least_one, one_of, words
+from ..base import JobsCommand, at_least_one, duration
 
 DEFAULT_LIMIT = 100
 
@@ -37,12 +36,9 @@ class Command(JobsCommand):
             "--all", action="store_true", help=_("Everything that the filter finds; no limit unless one is given.")
         )
         self.add_queues(parser)
-        parser.add_argument(
-            "--status",
-            action="extend",
-            type=words,
-            metavar="STATUS",
-            help=_("Only jobs that failed so: %(reasons)s. Default: every one but rejected.")
+        self.add_states(
+            parser,
+            _("Only jobs that failed so: %(reasons)s. Default: every one but rejected.")
             % {"reasons": ", ".join(FailureReason.values)},
         )
         parser.add_argument("--handler", metavar="K", help=_("Only jobs of this handler key."))
@@ -53,7 +49,7 @@ class Command(JobsCommand):
             help=_("At most so many by a filter. Default: %(n)d.") % {"n": DEFAULT_LIMIT},
         )
         parser.add_argument(
-            "--delay", type=_delay, default=0.0, metavar="S", help=_("Seconds to wait first, or a text such as 10m.")
+            "--delay", type=duration, default=0.0, metavar="S", help=_("Seconds to wait first, or a text such as 10m.")
         )
         parser.add_argument(
             "--resign", action="store_true", help=_("Sign rejected jobs anew. Look at what they would do first!")
@@ -65,7 +61,7 @@ class Command(JobsCommand):
     def run(self, **options: Any) -> None:
         ids, queues = self.targets(options["targets"])
         queues += options["queues"] or []
-        reasons = self.reasons(options["status"], resign=options["resign"])
+        reasons = self.reasons(options["states"], resign=options["resign"])
         filtered = bool(queues or reasons or options["handler"] or options["all"])
         if ids and filtered:
             self.usage_error(_("give ids or a filter, not both"))
@@ -107,10 +103,7 @@ class Command(JobsCommand):
 
     def reasons(self, given: list[str] | None, *, resign: bool) -> list[str]:
         """The reasons that `--status` names."""
-        try:
-            reasons = [one_of(word, FailureReason.values) for word in given or ()]
-        except ValueError as error:
-            self.usage_error(str(error))
+        reasons = self.states_meant(given, FailureReason.values)
         if FailureReason.REJECTED in reasons and not resign:
             self.usage_error(_("rejected jobs are retried only with --resign. Look at what they would do first"))
         return reasons
@@ -154,10 +147,3 @@ class Command(JobsCommand):
         else:
             text = ngettext("Retried %(n)d job.", "Retried %(n)d jobs.", count)
         self.stdout.write(text % {"n": count})
-
-
-def _delay(text: str) -> float:
-    try:
-        return seconds("delay", text)
-    except InvalidDefinition as error:
-        raise ArgumentTypeError(str(error)) from None

@@ -10,7 +10,8 @@ from . import __doc__ as about
 from .harness import measure
 from .site import sites
 
-NAMES = ("enqueue", "drain")
+NAMES = ("enqueue", "drain", "pickup", "idle", "growth")
+MORE_SITES = {"growth": ("_short", "_long", "_old")}
 
 
 def main() -> None:
@@ -28,11 +29,11 @@ def main() -> None:
         parser.error(f"there is no benchmark {min(unknown)!r}")
     found = []
     for name in asked.names or NAMES:
-        with sites(asked.database) as (site,):
-            benchmark = importlib.import_module(f"benchmarks.{name}")
+        with sites(asked.database, *MORE_SITES.get(name, ())) as places:
+            benchmark = importlib.import_module(f"benchmarks.{name}")  # now that Django is set up
             rounds = asked.rounds or (1 if asked.quick else benchmark.ROUNDS)
             title = f"{name}, {asked.database}, medians of {rounds} rounds"
-            found.append(measure(title, benchmark.contenders(site, asked.quick), rounds))
+            found.append(measure(title, benchmark.contenders(*places, quick=asked.quick), rounds))
         if not asked.json:
             print(found[-1].table(), end="\n\n", flush=True)
     if asked.json:

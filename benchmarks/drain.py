@@ -17,7 +17,7 @@ from .site import Site, run_worker
 ROUNDS = 5
 
 
-def contenders(site: Site, quick: bool) -> Contenders:
+def contenders(site: Site, *, quick: bool) -> Contenders:
     """The bare loop, and the worker in each of its ways to run jobs."""
     jobs = 3_000 if quick else 30_000
     return {

@@ -15,11 +15,12 @@ from django_jobs.ids import new_id
 
 from .harness import Contenders, Figures
 from .jobs import BULK, empty, rate
+from .site import Site
 
 ROUNDS = 7
 
 
-def contenders(site: Any, quick: bool) -> Contenders:
+def contenders(site: Site, *, quick: bool) -> Contenders:
     """The driver, and `Jobs`."""
     few, many = (300, 3_000) if quick else (3_000, 30_000)
     return {

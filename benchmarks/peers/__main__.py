@@ -42,16 +42,20 @@ class Contender:
 
 
 CONTENDERS = (
-    Contender("postgresql", "django_jobs", 3_000, 60_000, "pool"),
-    Contender("postgresql", "django_jobs", 0, 60_000, "inline"),
-    Contender("postgresql", "pgqueuer", 3_000, 60_000),
-    Contender("postgresql", "django_tasks_db", 3_000, 3_000),
-    Contender("sqlite", "django_jobs", 6_000, 60_000, "pool"),
-    Contender("sqlite", "django_jobs", 0, 60_000, "inline"),
-    Contender("sqlite", "django_jobs", 6_000, 60_000, "pool, synchronous=NORMAL", (("PEER_SYNCHRONOUS", "NORMAL"),)),
-    Contender("sqlite", "huey", 15_000, 15_000),
-    Contender("sqlite", "django_tasks_db", 3_000, 3_000),
-    Contender("redis", "huey", 15_000, 15_000),
+    Contender("postgresql", "django_jobs", 2_000, 30_000, "pool"),
+    Contender("postgresql", "django_jobs", 0, 30_000, "inline"),
+    Contender("postgresql", "pgqueuer", 2_000, 30_000),
+    Contender("postgresql", "django_tasks_db", 1_500, 1_500),
+    Contender("postgresql", "procrastinate", 1_000, 3_000),
+    Contender("sqlite", "django_jobs", 6_000, 30_000, "pool"),
+    Contender("sqlite", "django_jobs", 0, 30_000, "inline"),
+    Contender("sqlite", "django_jobs", 6_000, 30_000, "pool, synchronous=NORMAL", (("PEER_SYNCHRONOUS", "NORMAL"),)),
+    Contender("sqlite", "huey", 6_000, 10_000),
+    Contender("sqlite", "django_tasks_db", 1_500, 1_500),
+    Contender("redis", "huey", 6_000, 10_000),
+    Contender("redis", "celery", 3_000, 3_000),
+    Contender("redis", "rq", 1_000, 3_000, "in the worker"),
+    Contender("redis", "rq", 0, 300, "fork a job"),
 )
 
 
@@ -63,7 +67,7 @@ def main() -> None:
     peers = list(dict.fromkeys(contender.peer for contender in CONTENDERS))
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(peers)}; default: all")
     parser.add_argument("--store", choices=STORES, action="append", help="may be given again; default: all")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="one round of a tenth: shows that it runs, not how fast")
     parser.add_argument("--python", default=sys.executable, help="the Python that all environments are made with")
     parser.add_argument("--json", action="store_true", help="print every round's figures instead of tables")
@@ -105,7 +109,7 @@ def _measure(contender: Contender, python: Path, part: int) -> Figures:
         os.mkdir(env["PEER_TALLY"])
         answer = ""
         for verb in (["install"], ["measure", str(contender.enqueue // part), str(contender.drain // part)]):
-            command = [python, "-m", f"benchmarks.peers.{contender.peer}", *verb]
+            command = [python, "-m", "benchmarks.peers.run", contender.peer, *verb]
             done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
             if done.returncode:
                 told = log.read_text() if log.exists() else ""

@@ -11,7 +11,7 @@ os.environ |= {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_site", "PEER_A
 from django_jobs import JobContext, JobHandler, Jobs
 
 from . import tally
-from .peer import Peer, measure
+from .peer import Peer
 
 VARIANT = os.environ.get("PEER_VARIANT", "pool")
 
@@ -49,7 +49,3 @@ class DjangoJobs(Peer):
         from django_jobs.models import Job
 
         return Job.objects.count()
-
-
-if __name__ == "__main__":
-    measure(DjangoJobs())

@@ -11,7 +11,7 @@ os.environ |= {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_site", "PEER_A
 from django.tasks import task
 
 from . import tally
-from .peer import Peer, measure
+from .peer import Peer
 
 
 @task
@@ -31,9 +31,6 @@ class DjangoTasksDb(Peer):
         call_command("migrate", verbosity=0)
 
     def one_by_one(self, numbers: Sequence[int]) -> None:
-        # The worker imports a task by its module, which has another name while it is run as a program.
-        from benchmarks.peers.django_tasks_db import tick
-
         for n in numbers:
             tick.enqueue(user_id=n)
 
@@ -44,7 +41,3 @@ class DjangoTasksDb(Peer):
         from django_tasks_db.models import DBTaskResult
 
         return DBTaskResult.objects.exclude(status="SUCCESSFUL").count()
-
-
-if __name__ == "__main__":
-    measure(DjangoTasksDb())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from huey import RedisHuey, SqliteHuey
 
 from . import tally
-from .peer import BIN, KIND, PATH, STORE, Peer, measure
+from .peer import BIN, KIND, PATH, STORE, Peer
 
 queue = RedisHuey("bench", url=STORE) if KIND == "redis" else SqliteHuey("bench", filename=PATH)
 
@@ -22,9 +22,6 @@ class Huey(Peer):
         pass
 
     def one_by_one(self, numbers: Sequence[int]) -> None:
-        # The consumer knows a task by its module, which has another name while it is run as a program.
-        from benchmarks.peers.huey import tick
-
         for n in numbers:
             tick(n)
 
@@ -33,7 +30,3 @@ class Huey(Peer):
 
     def left(self) -> int:
         return queue.pending_count()
-
-
-if __name__ == "__main__":
-    measure(Huey())

@@ -1,12 +1,11 @@
-"""What a peer's file fills in, and the measurements, which are the same for all. Run by the peer's own Python.
+"""What a peer's file fills in, and the measurements, which are the same for all.
 
-`PEER_STORE` is the URL of an empty store, `PEER_TALLY` the folder of the tally. The answer is one line of JSON.
+`PEER_STORE` is the URL of an empty store, `PEER_TALLY` the folder of the tally, `PEER_LOG` where workers may write.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -49,15 +48,8 @@ class Peer(ABC):
         """How many jobs its store does not have as finished."""
 
 
-def measure(peer: Peer) -> None:
-    """Do what the command line says: `install`, or `measure ENQUEUE DRAIN`.
-
-    ENQUEUE is how many jobs are enqueued one by one; with 0 only the drain is measured. DRAIN is how many are drained.
-    """
-    if sys.argv[1] == "install":
-        peer.install()
-        return
-    few, many = int(sys.argv[2]), int(sys.argv[3])
+def measure(peer: Peer, few: int, many: int) -> dict[str, float]:
+    """Enqueue `few` jobs one by one (0: this is not measured), others in bulk, and drain `many` in all."""
     figures = {}
     waiting = 0
     if few:
@@ -73,7 +65,7 @@ def measure(peer: Peer) -> None:
         if few and peer.in_bulk is not None:
             figures[f"{BULK:,} a call, jobs/s"] = len(rest) / seconds
     figures["drain, jobs/s"] = _drain(peer, max(few, many))
-    print(json.dumps(figures))
+    return figures
 
 
 def _rate(act: Callable[[Sequence[int]], None], numbers: Sequence[int]) -> float:

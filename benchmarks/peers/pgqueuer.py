@@ -13,7 +13,7 @@ from pgqueuer import AsyncpgDriver, Job, PgQueuer, Queries
 from pgqueuer.types import QueueExecutionMode
 
 from . import tally
-from .peer import STORE, Peer, measure
+from .peer import STORE, Peer
 
 
 async def work() -> None:
@@ -48,7 +48,7 @@ class PgQueuerPeer(Peer):
         self.runner.run(self.queries.enqueue(["tick"] * count, [_payload(n) for n in numbers], [0] * count))
 
     def workers(self) -> list[list[str]]:
-        return [[sys.executable, "-m", "benchmarks.peers.pgqueuer", "work"]] * 2
+        return [[sys.executable, "-m", "benchmarks.peers.pgqueuer"]] * 2
 
     def left(self) -> int:
         return int(self.runner.run(self.connection.fetchval("SELECT count(*) FROM pgqueuer")))
@@ -63,4 +63,4 @@ def _payload(n: int) -> bytes:
 
 
 if __name__ == "__main__":
-    uvloop.run(work()) if sys.argv[1] == "work" else measure(PgQueuerPeer())
+    uvloop.run(work())

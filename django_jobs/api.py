@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
-from django.core.signals import setting_changed
 from django.db import transaction
 
-from . import envelope, port, registry, signals
+from . import envelope, names, port, registry, signals
 from .backends import Backend, CancelOutcome, JobRecord, get_backend
+from .circuit import breaker_of
 from .conf import conf
-from .definition import UNSET, JobBuilder, JobDefinition, checked_options, definition_of
+from .defaults import with_defaults
+from .definition import JobBuilder, JobDefinition, definition_of
 from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
 from .ids import new_id, parse_id
-from .names import check_handler, check_queue
-from .retry import parse_backoff
+from .names import check_handler
+from .runtime import run_cancel_handler
 
 
 class JobRef(str):
@@ -27,12 +28,15 @@ class JobRef(str):
     ref.refresh().state
     """
 
-    __slots__ = ("backend",)
+    __slots__ = ("backend", "skipped")
     backend: str | Backend | None
+    skipped: str
+    """Why nothing was stored: `disabled` or `environment`; blank for a job that was."""
 
-    def __new__(cls, value: str, backend: str | Backend | None = None) -> JobRef:
+    def __new__(cls, value: str, backend: str | Backend | None = None, skipped: str = "") -> JobRef:
         self = super().__new__(cls, value)
         self.backend = backend
+        self.skipped = skipped
         return self
 
     def refresh(self) -> JobRecord:
@@ -54,9 +58,9 @@ class JobRef(str):
             raise JobFailed("the job was cancelled", reason="cancelled")
         raise JobNotFinished(f"job {self} is {record.state}")
 
-    def cancel(self) -> CancelOutcome:
+    def cancel(self, reason: str = "") -> CancelOutcome:
         """Cancel the job; see `Jobs.cancel`."""
-        return Jobs.cancel(self, backend=self.backend)
+        return Jobs.cancel(self, reason=reason, backend=self.backend)
 
     def retry(self, *, delay: float = 0.0) -> None:
         """Make the failed job wait again; see `Jobs.retry`."""
@@ -72,15 +76,15 @@ class Jobs:
 
         Jobs.define("welcome", {"user_id": 123}).queue("mail").max_retries(2).dispatch()
         """
-        key = handler if isinstance(handler, str) else _key_of(handler)
-        return JobBuilder(JobDefinition(handler=check_handler(key), payload=payload))
+        return JobBuilder(JobDefinition(handler=check_handler(cls.key_of(handler)), payload=payload))
 
     @classmethod
     def dispatch(cls, job: JobBuilder | JobDefinition) -> JobRef:
         """Enqueue one job and return its reference.
 
         On the database backend the enqueue is part of the caller's transaction: it is there when that commits, and
-        never was when that rolls back. Raises `InvalidDefinition` for a bad field, `UnknownHandler`, and
+        never was when that rolls back. A unique job whose key is taken is not stored: the reference is that of the job
+        which has the key. Raises `InvalidDefinition` for a bad field, `UnknownHandler`, `DuplicateJob` and
         `StoreUnavailable`.
         """
         return cls.dispatch_many([job])[0]
@@ -109,16 +113,11 @@ class Jobs:
 
             Jobs.push_many("welcome", [{"user_id": 1}, {"user_id": 2}], queue="mail")
         """
-        common = _with_defaults(cls.define(handler).with_options(**options).to_definition())
+        common = with_defaults(cls.define(handler).with_options(**options).to_definition())
         if common.id is not None:
             raise InvalidDefinition("id: many jobs can't share one. Give ids to definitions, and use dispatch_many().")
-        check_payload = getattr(registry.get(common.handler), "check_payload", None)
-        definitions = []
-        for payload in payloads:
-            if check_payload is not None:
-                check_payload(payload)
-            definitions.append(common.changed({"payload": payload, "id": new_id(), "fresh_id": True}))
-        return _store(definitions)
+        clean = _cleaner(registry.get(common.handler))
+        return _store([common.changed({"payload": clean(p), "id": new_id(), "fresh_id": True}) for p in payloads])
 
     @classmethod
     def push(
@@ -176,9 +175,24 @@ class Jobs:
         return record
 
     @classmethod
-    def cancel(cls, job_id: object, *, backend: str | Backend | None = None) -> CancelOutcome:
-        """Cancel a job. One that waits is cancelled at once; one that runs is asked for, and never retried."""
-        return _backend_of(job_id, backend).cancel(parse_id(job_id))
+    def cancel(cls, job_id: object, *, reason: str = "", backend: str | Backend | None = None) -> CancelOutcome:
+        """Cancel a job. One that waits is cancelled at once; one that runs is asked for, and never retried.
+
+        The job's cancel handler (`JobBuilder.on_cancel`) is called here, before this returns; what it raises is logged.
+        `reason` is written into the job's timeline.
+        """
+        store, known_id = _backend_of(job_id, backend), str(parse_id(job_id))
+        outcome = store.cancel(known_id, reason=names.check_label("reason", reason))
+        if outcome in (CancelOutcome.CANCELLED, CancelOutcome.REQUESTED):
+            record = store.get(known_id)
+            if record is not None and record.definition is not None and record.definition.cancel_handler:
+                run_cancel_handler(record, reason)
+        return outcome
+
+    @classmethod
+    def key_of(cls, handler: Any) -> str:
+        """The key of a handler: of a registered class, of a `@job` function, or of `[Class, "method"]`."""
+        return handler if isinstance(handler, str) else _key_of(handler)
 
     @classmethod
     def retry(
@@ -202,9 +216,13 @@ def _backend_of(job_id: object, backend: str | Backend | None) -> Backend:
 
 def _key_of(handler: Any) -> str:
     if isinstance(handler, list | tuple) and len(handler) == 2:
-        handler, method = handler
-        if method != "handle":
-            raise InvalidDefinition(f"handler: {method!r} can't be chosen; a handler's method is `handle`.")
+        owner, method = handler
+        owner_key = Jobs.key_of(owner)
+        if method == "handle":
+            return owner_key
+        if method not in getattr(registry.get(owner_key), "methods", ()):
+            raise InvalidDefinition(f"handler: {method!r:.80} can't be dispatched. List it in `methods` of its class.")
+        return f"{owner_key}:{method}"
     if isinstance(key := getattr(handler, "key", None), str):
         return key
     if not isinstance(handler, type):
@@ -213,82 +231,64 @@ def _key_of(handler: Any) -> str:
 
 
 def _whole(definition: JobDefinition) -> JobDefinition:
-    """The definition with an id, a payload that the handler takes, and every default filled in."""
-    check_payload = getattr(registry.get(definition.handler), "check_payload", None)
-    if check_payload is not None:
-        check_payload(definition.payload)
-    definition = _with_defaults(definition)
-    return definition if definition.id is not None else definition.changed({"id": new_id(), "fresh_id": True})
+    """The definition with an id, the payload as its handler has it stored, and every default filled in."""
+    changes: dict[str, Any] = {"payload": _cleaner(registry.get(definition.handler))(definition.payload)}
+    if definition.id is None:
+        changes |= {"id": new_id(), "fresh_id": True}
+    return with_defaults(definition).changed(changes)
 
 
-def _with_defaults(definition: JobDefinition) -> JobDefinition:
-    """The definition with every option: the call wins over the handler, it over the queue, it over the site."""
-    of_handler = registry.defaults_of(registry.get(definition.handler))
-    queue = definition.queue if definition.queue is not UNSET else of_handler.get("queue", conf.default_option("queue"))
-    return definition.changed(definition.gaps({**_defaults_of_queue(queue), **of_handler}))
+def _cleaner(handler: type) -> Callable[[Any], Any]:
+    clean: Callable[[Any], Any] = getattr(handler, "clean_payload", _unchanged)
+    return clean
 
 
-@lru_cache(maxsize=1000)
-def _defaults_of_queue(name: str) -> Mapping[str, Any]:
-    """What `JOBS_QUEUES` says of the jobs of a queue, over what the site says of all."""
-    queue = conf.queue(name)
-    return {
-        **site_defaults(),
-        **_checked(f"JOBS_QUEUES[{queue.name!r}]", queue.options),
-        "queue": check_queue(name),
-        "backend": queue.backend or conf.default_backend,
-    }
+def _unchanged(payload: Any) -> Any:
+    return payload
 
 
-def site_defaults() -> Mapping[str, Any]:
-    """The job options of `JOBS_DEFAULTS` and `JOBS_BACKOFF`, checked."""
-    defaults = {"backoff": parse_backoff(conf.backoff)}
-    defaults |= {name: conf.default_option(name) for name in ("priority", "delay", "max_attempts", "timeout")}
-    return _checked("JOBS_DEFAULTS", defaults)
-
-
-def _checked(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return checked_options(options)
-    except InvalidDefinition as error:
-        raise InvalidDefinition(f"{where}: {error}") from None
-
-
-def _forget(*, setting: str, **_: Any) -> None:
-    if setting.startswith("JOBS_"):
-        _defaults_of_queue.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="django_jobs.api")
+def _why_not(definition: JobDefinition) -> str:
+    """Why a definition is not to be stored; blank where it is."""
+    if not definition.enabled:
+        return "disabled"
+    return "environment" if definition.environments and conf.environment not in definition.environments else ""
 
 
 def _store(definitions: list[JobDefinition]) -> list[JobRef]:
     """Enqueue whole definitions, each backend's together."""
     by_backend: dict[str, list[JobDefinition]] = {}
+    skipped: dict[str, str] = {}
     for definition in definitions:
-        by_backend.setdefault(str(definition.backend), []).append(definition)
+        if why := _why_not(definition):
+            skipped[str(definition.id)] = why
+        else:
+            by_backend.setdefault(str(definition.backend), []).append(definition)
     backends = {alias: get_backend(alias) for alias in by_backend}
     if len(backends) > 1:  # each backend checks its own before it stores them, but no other's
         for definition in definitions:
             envelope.seal(definition)
-    for alias, definitions in by_backend.items():
-        _enqueue(backends[alias], definitions)
-    return [JobRef(str(definition.id), str(definition.backend)) for definition in definitions]
+    others: dict[str, str] = {}  # of unique jobs that were not stored: the jobs that have their keys
+    for alias, some in by_backend.items():
+        ids = _enqueue(backends[alias], some)
+        others |= {str(d.id): found for d, found in zip(some, ids, strict=True) if found != d.id}
+    return [JobRef(others.get(str(d.id), str(d.id)), str(d.backend), skipped.get(str(d.id), "")) for d in definitions]
 
 
-def _enqueue(backend: Backend, definitions: list[JobDefinition]) -> None:
+def _enqueue(backend: Backend, definitions: list[JobDefinition]) -> list[str]:
     if backend.supports.transactional or not backend.supports.shared:
-        _push(backend, definitions)
-        return
+        return _push(backend, definitions)
     for definition in definitions:  # checked now, pushed after the commit: a rolled back caller leaves no job behind
         envelope.seal(definition)
     transaction.on_commit(partial(_push, backend, definitions))
+    return [str(definition.id) for definition in definitions]
 
 
-def _push(backend: Backend, definitions: list[JobDefinition]) -> None:
-    backend.enqueue_many(definitions)
+def _push(backend: Backend, definitions: list[JobDefinition]) -> list[str]:
+    ids = breaker_of(backend).call(partial(backend.enqueue_many, definitions))
     if signals.job_enqueued.receivers:
-        backend.after_commit(partial(_tell, backend, definitions))
+        stored = [d for d, found in zip(definitions, ids, strict=True) if found == d.id]
+        backend.after_commit(partial(_tell, backend, stored))
+    return ids
 
 
 def _tell(backend: Backend, definitions: list[JobDefinition]) -> None:

@@ -11,9 +11,9 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
 from . import registry
-from .api import site_defaults
 from .backends import build
 from .conf import DEFAULT_OPTIONS, EVENTS, QueueOptions, Setting, conf, parse_queues
+from .defaults import site_defaults
 from .definition import JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
 

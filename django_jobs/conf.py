@@ -7,7 +7,8 @@ works. Nothing is ever written into `settings`. What is wrong in them is reporte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, overload
@@ -84,6 +85,12 @@ class Conf:
     handlers: Setting[Mapping[str, Any]] = Setting({})
     builtins: Setting[Any] = Setting(())
     commands_allowed: Setting[Any] = Setting(())
+    callables_allowed: Setting[Any] = Setting(())
+    aliases: Setting[Mapping[str, str]] = Setting({})
+    middleware: Setting[Any] = Setting(())
+    middleware_allowed: Setting[Any] = Setting(())
+    container: Setting[Any] = Setting(None)
+    environment: Setting[str] = Setting(os.environ.get("DJANGO_ENV") or "production")
 
     # where it is kept
     backends: Setting[Mapping[str, Any]] = Setting(DEFAULT_BACKENDS)
@@ -97,6 +104,10 @@ class Conf:
     max_crashes: Setting[int] = Setting(3)
     max_history: Setting[int] = Setting(20)
     missing_handler_grace: Setting[float] = Setting(300.0)
+    max_snoozes: Setting[int] = Setting(1000)
+    backoffs: Setting[Mapping[str, Any]] = Setting({})
+    dead_letter_queue: Setting[str | None] = Setting(None)
+    dead_letter_handler: Setting[str | None] = Setting(None)
 
     # the worker
     lease_seconds: Setting[float] = Setting(30.0)
@@ -114,6 +125,11 @@ class Conf:
     max_payload_bytes: Setting[int] = Setting(65_536)
     max_result_bytes: Setting[int] = Setting(65_536)
     max_traceback_bytes: Setting[int] = Setting(32_768)
+    max_output_length: Setting[int] = Setting(10_000)
+
+    # while the store is away
+    circuit_threshold: Setting[int] = Setting(5)
+    circuit_cooldown: Setting[float] = Setting(60.0)
 
     # signing
     signing_key: Setting[str | None] = Setting(None)
@@ -153,10 +169,19 @@ class QueueOptions:
     max_jobs_per_child: int | None = None
     keep_completed: int | None = None
     backend: str | None = None
+    handlers: tuple[str, ...] | None = None
+    warnings_as_errors: bool = False
+    dead_letter_queue: str | None = None
+    dead_letter_handler: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def allows(self, handler: str) -> bool:
+        """Whether jobs of this handler key may be on the queue: all, unless `handlers` names some."""
+        return self.handlers is None or handler in self.handlers
 
 
 _OF_THE_WORKER = {"max_workers", "isolation", "max_jobs_per_child", "keep_completed", "backend"}
+_OF_THE_WORKER |= {"handlers", "warnings_as_errors", "dead_letter_queue", "dead_letter_handler"}
 JOB_OPTIONS = {"priority", "delay", "max_attempts", "timeout", "ttl", "backoff"}
 
 
@@ -180,6 +205,8 @@ def parse_queues(value: Any) -> dict[str, QueueOptions]:
                 f"JOBS_QUEUES[{name!r}]: unknown option {min(unknown)!r}. The options are {known}."
             )
         own = {key: item for key, item in (given or {}).items() if key in _OF_THE_WORKER}
+        if own.get("handlers") is not None:
+            own["handlers"] = _handlers_of(name, own["handlers"])
         of_jobs = {key: item for key, item in (given or {}).items() if key in JOB_OPTIONS}
         queues[name] = QueueOptions(name=name, options=of_jobs, **own)
         if queues[name].isolation not in ISOLATIONS:
@@ -187,6 +214,14 @@ def parse_queues(value: Any) -> dict[str, QueueOptions]:
                 f"JOBS_QUEUES[{name!r}]['isolation']: {queues[name].isolation!r} is not one of {', '.join(ISOLATIONS)}."
             )
     return queues
+
+
+def _handlers_of(queue: str, given: Any) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable) or not all(isinstance(k, str) for k in given):
+        raise ImproperlyConfigured(
+            f"JOBS_QUEUES[{queue!r}]['handlers'] must be a list of handler keys. Leave it out to allow every handler."
+        )
+    return tuple(given)
 
 
 @lru_cache(maxsize=1)

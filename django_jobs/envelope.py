@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -27,6 +28,7 @@ from django.utils.encoding import force_bytes
 from .conf import conf
 from .definition import UNSET, JobDefinition
 from .exceptions import BadSignature, CorruptEnvelope, PayloadNotSerializable, PayloadTooLarge
+from .unique import Unique
 
 VERSION = 1
 MAX_DEPTH = 100
@@ -154,9 +156,10 @@ def seal_many(definitions: Iterable[JobDefinition]) -> Iterator[Envelope]:
         yield Envelope(body, sign(body))
 
 
-_LABELS = ("name", "reference", "group", "tags")
+_WHERE_GIVEN = ("name", "reference", "group", "tags", "middleware", "cancel_handler")
 _common = attrgetter(
-    "handler", "queue", "max_attempts", "timeout", "backoff", "ttl", "expires_at", "source", "meta", *_LABELS
+    *("handler", "queue", "max_attempts", "timeout", "backoff", "ttl", "expires_at", "expires_in", "source", "meta"),
+    *("unique", "schema_version", *_WHERE_GIVEN),
 )
 
 
@@ -170,7 +173,13 @@ def _frame(definition: JobDefinition) -> tuple[str, str]:
         tail.append(f'"ttl":{json.dumps(definition.ttl)}')
     if definition.expires_at is not None:
         tail.append(f'"expires_at":{definition.expires_at.timestamp()!r}')
-    tail += [f'"{field}":{to_json(field, value)}' for field in _LABELS if (value := getattr(definition, field))]
+    if definition.expires_in is not None:
+        tail.append(f'"expires_in":{definition.expires_in!r}')
+    tail += [f'"{field}":{to_json(field, value)}' for field in _WHERE_GIVEN if (value := getattr(definition, field))]
+    if definition.unique:
+        tail.append(f'"unique":{to_json("unique", [*astuple(definition.unique)])}')
+    if definition.schema_version != 1:
+        tail.append(f'"schema_version":{definition.schema_version}')
     if definition.meta:
         tail.append(f'"meta":{_bounded("meta", definition.meta)}')
     if definition.source != "app":
@@ -187,6 +196,20 @@ def _bounded(field: str, value: Any) -> str:
             "Store it elsewhere and pass its id."
         )
     return text
+
+
+def unique_key(definition: JobDefinition) -> str | None:
+    """What must be unique, as 64 characters that are the same in every collation; None where nothing must.
+
+    The first one tells what frees the key: (s)tarted, (f)inished, or the end of a (p)eriod.
+    """
+    unique = definition.unique
+    if not unique:
+        return None
+    what = ["key", unique.key] if unique.key else ["payload", definition.payload]
+    text = json.dumps([definition.handler, *what], cls=DjangoJSONEncoder, sort_keys=True)
+    kind = "p" if unique.period is not None else str(unique.until)[0]
+    return kind + sha256(text.encode()).hexdigest()[:63]
 
 
 def unseal(body: str, signature: str, *, id: str, queue: str, handler: str) -> JobDefinition:  # noqa: A002
@@ -237,4 +260,9 @@ def _definition(data: Mapping[str, Any]) -> JobDefinition:
         tags=tuple(data.get("tags", ())),
         meta=data.get("meta", {}),
         source=data.get("source", "app"),
+        expires_in=None if (expires_in := data.get("expires_in")) is None else float(expires_in),
+        unique=Unique(*unique) if (unique := data.get("unique")) else None,
+        schema_version=int(data.get("schema_version", 1)),
+        middleware=tuple(data.get("middleware", ())),
+        cancel_handler=data.get("cancel_handler", ""),
     )

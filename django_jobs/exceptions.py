@@ -6,6 +6,8 @@ Errors of the caller say which field is wrong and what to do. `JobTimeout` and `
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class JobsError(Exception):
     """The root of what django_jobs raises on its own account."""
@@ -30,6 +32,14 @@ class PayloadTooLarge(InvalidDefinition):
     """The payload's JSON is longer than JOBS_MAX_PAYLOAD_BYTES."""
 
 
+class PayloadValidationError(InvalidDefinition):
+    """The payload does not fit the handler's `payload_type`. An attempt that meets it is not retried."""
+
+
+class HandlerNotAllowed(InvalidDefinition):
+    """The queue takes no jobs of this handler (`JOBS_QUEUES[...]["handlers"]`)."""
+
+
 class UnknownHandler(JobsError, LookupError):
     """No handler is registered under this key."""
 
@@ -46,6 +56,14 @@ class JobConflict(JobsError):
     """The job's present state does not allow this."""
 
 
+class DuplicateJob(JobConflict):
+    """The job's unique key is taken. `existing` is the id of the job that has it."""
+
+    def __init__(self, message: str, *, existing: str = "") -> None:
+        super().__init__(message)
+        self.existing = existing
+
+
 class JobNotFinished(JobsError):
     """The result was asked for before there is one."""
 
@@ -60,6 +78,14 @@ class JobFailed(JobsError):
 
 class StoreUnavailable(JobsError):
     """The store could not take the job. The database's own error is the cause (`__cause__`)."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Somebody else's lock was in the way, within a transaction of the caller's: roll it back and try again."""
+
+
+class CircuitOpen(StoreUnavailable):
+    """The store has failed several times in a row, and is not asked again for JOBS_CIRCUIT_COOLDOWN seconds."""
 
 
 # -- inside: what can be wrong with a stored job -------------------------------------------------------------
@@ -95,6 +121,54 @@ class RetryableJobError(Exception):
 
 class NonRetryableJobError(Exception):
     """Raise in a handler when trying again can't help: the job fails at once, whatever attempts are left."""
+
+
+class RetryAfter(RetryableJobError):
+    """Raise in a handler to try again after so many seconds. Counts as an attempt.
+
+    raise RetryAfter(30)
+    """
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        super().__init__(message or f"the handler asked to be tried again in {seconds} s", retry_after=seconds)
+
+
+class Fail(NonRetryableJobError):
+    """Raise in a handler to fail the job at once: `raise Fail("no such customer")`."""
+
+
+class JobSignal(Exception):
+    """The root of what a handler raises to say what is to become of its job, where nothing went wrong."""
+
+
+class Snooze(JobSignal):
+    """Raise in a handler: not now. The job waits and runs again, which costs no attempt.
+
+    `until` is seconds, a timedelta, a text such as `"10m"`, or an aware datetime (by this host's clock). A handler's
+    `max_snoozes` bounds how often.
+
+        raise Snooze("10m")
+    """
+
+    def __init__(self, until: Any = 0, message: str = "") -> None:
+        super().__init__(message)
+        self.until = until
+
+
+class Discard(JobSignal):
+    """Raise in a handler whose job has become pointless: it ends as cancelled, with the reason in its history."""
+
+
+class DeferTo(JobSignal):
+    """Raise in a handler to move the job to another queue, at once or after so many seconds. Costs no attempt.
+
+    raise DeferTo("slow")
+    """
+
+    def __init__(self, queue: str, after: float = 0.0, message: str = "") -> None:
+        super().__init__(message)
+        self.queue = queue
+        self.after = after
 
 
 class JobCancelled(BaseException):

@@ -9,7 +9,7 @@ from .exceptions import InvalidDefinition
 QUEUE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 HANDLER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_WIDTHS = {"name": 200, "reference": 200, "group": 100, "tag": 50, "source": 20}
+_WIDTHS = {"name": 200, "reference": 200, "group": 100, "tag": 50, "source": 20, "reason": 500}
 
 
 def shown(value: object) -> str:
@@ -40,7 +40,7 @@ def check_handler(value: object) -> str:
 
 
 def check_label(field: str, value: object) -> str:
-    """`value`, if it may be a label that people read (`field` is one of name, reference, group, tag, source)."""
+    """`value`, if it may be a label that people read. `field` is one of `_WIDTHS`."""
     if not isinstance(value, str):
         raise InvalidDefinition(f"{field}: a text is needed, not {type(value).__name__}.")
     if len(value) > _WIDTHS[field]:

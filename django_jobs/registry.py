@@ -18,13 +18,19 @@ from .definition import UNSET, JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
 from .names import check_handler
 
-BUILTINS = {"command": "django_jobs.handlers.command.CommandHandler"}
+BUILTINS = {
+    "command": "django_jobs.handlers.command.CommandHandler",
+    "callable": "django_jobs.handlers.callable.CallableHandler",
+}
 C = TypeVar("C", bound=type)
 
 _declared: dict[str, type] = {}
 _resolved: dict[str, type] = {}
 _lock = threading.RLock()
-_DEFAULTED = (*sorted(JOB_OPTIONS), "queue", "backend", "max_retries", "retry_delay")
+_DEFAULTED = (*sorted(JOB_OPTIONS), "queue", "backend", "unique", "max_retries", "retry_delay")
+
+adapters: list[Callable[[type], type | None]] = []
+"""Each is asked of a class without a method `handle`, and may answer a handler that stands for it."""
 
 
 def register(key: str) -> Callable[[C], C]:
@@ -44,7 +50,7 @@ def register(key: str) -> Callable[[C], C]:
 def declare(key: str, handler: type) -> None:
     """Register `handler` under `key`. Raises `InvalidHandler` if another handler has the key."""
     check_handler(key)
-    check_class(key, handler)
+    handler = check_class(key, handler)
     other = _declared.setdefault(key, handler)
     if other is not handler and path_of(other) != path_of(handler):
         raise InvalidHandler(f"handler {key!r} is {path_of(other)} already; {path_of(handler)} needs a key of its own.")
@@ -59,6 +65,11 @@ def get(key: str) -> type:
         return _resolved[key]
     except KeyError:
         return _resolve(key)
+
+
+def canonical(key: str) -> str:
+    """The key that `key` stands for: another one where `JOBS_ALIASES` says so."""
+    return conf.aliases.get(key, key)
 
 
 def handler_keys() -> list[str]:
@@ -97,7 +108,7 @@ def defaults_of(handler: type) -> Mapping[str, Any]:
         raise InvalidHandler(f"{path_of(handler)}: {error}") from None
     result = {
         name: value
-        for name in ("queue", "backend", "priority", "delay", "max_attempts", "timeout", "backoff", "ttl")
+        for name in ("queue", "backend", "priority", "delay", "max_attempts", "timeout", "backoff", "ttl", "unique")
         if (value := getattr(blank, name)) is not UNSET
     }
     if not computed:
@@ -112,6 +123,9 @@ def check_class(key: str, handler: Any) -> type:
             f"handler {key!r}: {handler!r:.200} is not a class. Give a JobHandler subclass, or a @job function."
         )
     if not callable(getattr(handler, "handle", None)):
+        for adapt in adapters:
+            if adapted := adapt(handler):
+                return adapted
         raise InvalidHandler(f"handler {key!r}: {path_of(handler)} has no method `handle(self, ctx)`.")
     return handler
 
@@ -128,8 +142,11 @@ def _is(key: str, handler: type) -> bool:
         return False
 
 
-def _resolve(key: str) -> type:
+def _resolve(alias: str) -> type:
+    key = canonical(alias)
     target: Any = conf.handlers.get(key) or (BUILTINS.get(key) if key in conf.builtins else None) or _declared.get(key)
+    if target is None and ":" in key:
+        target = _method_of(key)
     if target is None:
         hint = f" Add it to JOBS_BUILTINS to allow the built-in {key!r}." if key in BUILTINS else ""
         raise UnknownHandler(
@@ -143,12 +160,25 @@ def _resolve(key: str) -> type:
             raise InvalidHandler(f"handler {key!r}: cannot import {target!r} ({error}).") from error
     target = getattr(target, "job_handler", target)
     with _lock:
-        _resolved[key] = check_class(key, target)
-    return _resolved[key]
+        _resolved[alias] = check_class(key, target)
+    return _resolved[alias]
+
+
+def _method_of(key: str) -> type | None:
+    """For `key:method`: a handler whose `handle` is that method, where the class lists it in `methods`."""
+    owner, _, method = key.rpartition(":")
+    try:
+        handler = get(owner)
+    except UnknownHandler:
+        return None
+    if method not in getattr(handler, "methods", ()):
+        return None
+    names = {"handle": getattr(handler, method), "__module__": handler.__module__}
+    return type(f"{handler.__name__}.{method}", (handler,), names)
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    if setting in ("JOBS", "JOBS_BUILTINS"):
+    if setting in ("JOBS", "JOBS_BUILTINS", "JOBS_ALIASES"):
         _resolved.clear()
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from django.utils.module_loading import import_string
+
+from .conf import conf
 from .exceptions import InvalidDefinition
 from .names import shown
 
@@ -25,6 +28,8 @@ class OutcomeKind(StrEnum):
     RETRY = "retry"  # it raised, or asked to be tried again
     FAILED = "failed"  # it must not be tried again
     SNOOZED = "snoozed"
+    DEFERRED = "deferred"  # to another queue
+    DISCARDED = "discarded"  # it has become pointless
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
     CRASHED = "crashed"  # its process died under it
@@ -67,6 +72,8 @@ class Facts(NamedTuple):
     suspect: bool = False
     retry_on_crash: bool = True
     backoff: Mapping[str, Any] | None = None
+    snoozes: int = 0
+    max_snoozes: int = 1000
     missing_seconds: float = 0.0
     missing_grace: float = 300.0
 
@@ -101,7 +108,13 @@ def decide(
         case OutcomeKind.INTERRUPTED:
             return GIVE_BACK
         case OutcomeKind.SNOOZED:
+            if facts.snoozes >= facts.max_snoozes:
+                return Transition(Target.FAILED, "dead-lettered", reason="dead")
             return Transition(Target.WAITING, "snoozed", delay=_bounded(retry_after or 0.0), attempt_refund=1)
+        case OutcomeKind.DEFERRED:
+            return Transition(Target.WAITING, "deferred", delay=_bounded(retry_after or 0.0), attempt_refund=1)
+        case OutcomeKind.DISCARDED:
+            return Transition(Target.CANCELLED, "discarded")
         case OutcomeKind.LOST if not facts.suspect:
             return GIVE_BACK._replace(suspect=True)
         case OutcomeKind.CRASHED | OutcomeKind.LOST:
@@ -128,7 +141,8 @@ def _after_crash(facts: Facts, rng: Callable[[], float]) -> Transition:
 def next_delay(backoff: Mapping[str, Any] | None, attempt: int, rng: Callable[[], float] = random.random) -> float:
     """Seconds to wait after the run number `attempt` (from 1), jitter included."""
     spec = backoff or {"strategy": "none"}
-    delay = _STRATEGIES[spec["strategy"]](spec, attempt)
+    strategy = _STRATEGIES.get(spec["strategy"]) or _of_the_site(spec["strategy"])
+    delay = strategy(spec, attempt)
     delay = min(delay, spec.get("cap", LONGEST_DELAY))
     if jitter := spec.get("jitter", 0):
         delay *= 1 + jitter * (2 * rng() - 1)
@@ -149,6 +163,14 @@ def _exponential(spec: Mapping[str, Any], attempt: int) -> float:
 def _table(spec: Mapping[str, Any], attempt: int) -> float:
     steps: Sequence[float] = spec["delays"]
     return float(steps[min(attempt, len(steps)) - 1])
+
+
+def _of_the_site(name: str) -> Callable[[Mapping[str, Any], int], float]:
+    """A strategy of `JOBS_BACKOFFS`: a function of the attempt's number, or its dotted path."""
+    function = conf.backoffs[name]
+    if isinstance(function, str):
+        function = import_string(function)
+    return lambda spec, attempt: float(function(attempt))
 
 
 _STRATEGIES: dict[str, Callable[[Mapping[str, Any], int], float]] = {
@@ -187,16 +209,20 @@ def backoff(strategy: str = "exponential", **fields: Any) -> dict[str, Any]:
     | `exponential` | base · factor ** (n - 1) | `base` 5, `factor` 2, `cap` 300 |
     | `table` | the n-th delay, then the last | `delays` 10, 30, 120, 600, 1800 |
 
+    | a name in `JOBS_BACKOFFS` | what that function answers to n | |
+
     Every one takes `cap` (seconds) and `jitter` (a share, 0.15 = ±15 %; 0 is off). Raises `InvalidDefinition`.
 
         backoff("exponential", base=2, cap=60)
     """
-    if strategy not in tuple(_FIELDS):  # a tuple, as the strategy may be anything, also what has no hash
-        raise InvalidDefinition(f"backoff: {strategy!r:.80} is not a strategy. Use one of {', '.join(_FIELDS)}.")
-    if unknown := set(fields) - _FIELDS[strategy]:
-        allowed = ", ".join(sorted(_FIELDS[strategy]))
+    known = (*_FIELDS, *conf.backoffs)
+    if strategy not in known:  # a tuple, as the strategy may be anything, also what has no hash
+        raise InvalidDefinition(f"backoff: {strategy!r:.80} is not a strategy. Use one of {', '.join(known)}.")
+    takes = _FIELDS.get(strategy, {"cap", "jitter"})
+    if unknown := set(fields) - takes:
+        allowed = ", ".join(sorted(takes))
         raise InvalidDefinition(f"backoff: {strategy} has no {min(unknown)!r}. It takes {allowed}.")
-    spec = {"strategy": strategy, **_DEFAULTS[strategy], **fields}
+    spec = {"strategy": strategy, **_DEFAULTS.get(strategy, {}), **fields}
     for name in ("base", "factor", "cap", "jitter"):
         if name in spec and not _is_amount(spec[name]):
             raise InvalidDefinition(f"backoff: {name} must be a number of at least 0, not {shown(spec[name])}.")

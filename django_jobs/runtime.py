@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import time
@@ -15,28 +16,34 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
-from asgiref.sync import async_to_sync
 from django.db import connections, reset_queries
 from django.db.backends.signals import connection_created
 
 from . import envelope, logs, registry, signals
+from .awaiting import settled
 from .conf import conf
 from .context import Controls, JobContext, NoControls
-from .definition import UNSET, JobDefinition, seconds
+from .definition import UNSET, JobDefinition, moment, seconds
 from .exceptions import (
     BadSignature,
     CorruptEnvelope,
+    DeferTo,
     InvalidDefinition,
     InvalidHandler,
     JobCancelled,
+    JobSignal,
     JobTimeout,
     NonRetryableJobError,
+    PayloadValidationError,
     RecordedError,
     RetryableJobError,
+    Snooze,
     UnknownHandler,
 )
 from .handlers import JobHandler, JobResult
+from .invocation import Invocation, instance_of
 from .logs import get_logger
+from .names import check_queue
 from .redaction import clip, presentable, redact
 from .retry import LONGEST_DELAY, OutcomeKind, Target, Transition
 
@@ -88,6 +95,8 @@ class Outcome(NamedTuple):
     retry_after: float | None = None
     seconds: float = 0.0
     keep_seconds: int | None = None
+    queue: str = ""
+    """Where a deferred job goes."""
 
 
 class Guard(Protocol):
@@ -104,49 +113,58 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
     if isinstance(prepared, Outcome):
         logs.running.reset(outer)
         return prepared
-    definition, handler, ctx = prepared
+    definition, invocation = prepared
+    ctx, handler = invocation.ctx, invocation.handler_class
     try:
         with guard(definition.timeout):
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("START %s %s", claim.handler, claim.id, extra=logs.facts(claim))
             if signals.job_started.receivers:
-                signals.job_started.send_robust(type(handler), ctx=ctx)
-            value = _call(handler, ctx)
-        outcome = _outcome_of(value, handler)
+                signals.job_started.send_robust(handler, ctx=ctx)
+            value = invocation.run()
+        outcome = _outcome_of(value)
     except JobCancelled as error:
         outcome = Outcome(OutcomeKind.CANCELLED, error=record_error(error))
     except JobTimeout as error:
         _drop_connections()
         outcome = Outcome(
-            OutcomeKind.TIMED_OUT, error=record_error(error), retry_after=_custom_delay(handler, ctx, error)
+            OutcomeKind.TIMED_OUT, error=record_error(error), retry_after=_custom_delay(invocation, error)
         )
-    except NonRetryableJobError as error:
+    except JobSignal as signal:
+        outcome = _outcome_of_signal(signal)
+    except (NonRetryableJobError, PayloadValidationError) as error:
         outcome = Outcome(OutcomeKind.FAILED, error=record_error(error))
     except RetryableJobError as error:
-        after = error.retry_after if error.retry_after is not None else _custom_delay(handler, ctx, error)
+        after = error.retry_after if error.retry_after is not None else _custom_delay(invocation, error)
         outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=after)
     except BaseException as error:  # a handler's sys.exit() must not end the child
         if isinstance(error, KeyboardInterrupt) and not claim.worker_id:
             raise  # of the caller whose process this is
-        outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(handler, ctx, error))
+        outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(invocation, error))
     finally:
         logs.running.reset(outer)
         _tidy_connections()
     return outcome._replace(
         seconds=time.monotonic() - started,
-        keep_seconds=_keep_seconds(definition, type(handler)),
+        keep_seconds=_keep_seconds(definition, handler),
         retry_after=_delay_of(claim.id, outcome.retry_after),
     )
 
 
-def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition, JobHandler, JobContext]:
+def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition, Invocation]:
     try:
         definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
-        if definition.expires_at is not None and definition.expires_at.timestamp() <= claim.claimed_at:
-            return Outcome(
-                OutcomeKind.EXPIRED, error=ErrorRecord("", f"not started before {definition.expires_at.isoformat()}")
+        if (end := _end_of(definition, claim)) is not None and end <= claim.claimed_at:
+            when = datetime.fromtimestamp(end, UTC).isoformat()
+            return Outcome(OutcomeKind.EXPIRED, error=ErrorRecord("", f"not started before {when}"))
+        handler = registry.get(definition.handler)
+        if not conf.queue(claim.queue).allows(registry.canonical(claim.handler)):
+            raise BadSignature(f"the queue {claim.queue!r} does not take jobs of {claim.handler!r}")
+        if definition.schema_version > getattr(handler, "schema_version", 1):
+            raise UnknownHandler(
+                f"the payload is of version {definition.schema_version}, newer than {claim.handler!r} here: "
+                "a worker with the newer code can run it"
             )
-        handler = registry.get(definition.handler)()
     except BadSignature as error:
         logger.critical("job %s on queue %s is rejected: %s", claim.id, claim.queue, error)
         return Outcome(OutcomeKind.REJECTED, error=record_error(error))
@@ -154,9 +172,16 @@ def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition,
         return Outcome(OutcomeKind.CORRUPT, error=record_error(error))
     except (UnknownHandler, InvalidHandler) as error:
         return Outcome(OutcomeKind.HANDLER_MISSING, error=record_error(error))
-    except BaseException as error:  # a handler's __init__, or the import of its module
+    except BaseException as error:  # of the import of the handler's module
         return Outcome(OutcomeKind.RETRY, error=record_error(error))
-    return definition, handler, context_of(claim, definition, controls)
+    return definition, Invocation(handler, definition, context_of(claim, definition, controls))
+
+
+def _end_of(definition: JobDefinition, claim: Claim) -> float | None:
+    """After which moment the job must not start, in seconds since 1970 on the store's clock."""
+    if definition.expires_at is not None:
+        return definition.expires_at.timestamp()
+    return None if definition.expires_in is None else claim.enqueued_at + definition.expires_in
 
 
 def context_of(claim: Claim, definition: JobDefinition, controls: Controls | None = None) -> JobContext:
@@ -181,24 +206,7 @@ def context_of(claim: Claim, definition: JobDefinition, controls: Controls | Non
     )
 
 
-def _call(handler: JobHandler, ctx: JobContext) -> Any:
-    handler.before_run(ctx)
-    value = handler.handle(ctx)
-    if hasattr(value, "__await__"):
-        value = async_to_sync(_awaited)(value)
-    if type(handler).after_run is not JobHandler.after_run:
-        try:
-            handler.after_run(ctx, value)
-        except Exception:
-            logger.exception("after_run of job %s failed", ctx.job_id)
-    return value
-
-
-async def _awaited(value: Any) -> Any:
-    return await value
-
-
-def _outcome_of(value: Any, handler: JobHandler) -> Outcome:
+def _outcome_of(value: Any) -> Outcome:
     if value is None:
         return Outcome(OutcomeKind.COMPLETED)
     if not isinstance(value, JobResult):
@@ -213,6 +221,26 @@ def _outcome_of(value: Any, handler: JobHandler) -> Outcome:
             return Outcome(OutcomeKind.SNOOZED, retry_after=value.after)
         case _:
             return Outcome(OutcomeKind.COMPLETED, result="" if value.value is None else result_json(value.value))
+
+
+def _outcome_of_signal(signal: JobSignal) -> Outcome:
+    """The outcome that a handler raised."""
+    try:
+        match signal:
+            case Snooze():
+                return Outcome(OutcomeKind.SNOOZED, error=record_error(signal), retry_after=_wait(signal.until))
+            case DeferTo():
+                after, queue = _wait(signal.after), check_queue(signal.queue)
+                return Outcome(OutcomeKind.DEFERRED, error=record_error(signal), retry_after=after, queue=queue)
+    except InvalidDefinition as error:
+        return Outcome(OutcomeKind.FAILED, error=record_error(error))
+    return Outcome(OutcomeKind.DISCARDED, error=record_error(signal))
+
+
+def _wait(until: Any) -> float:
+    if isinstance(until, datetime):
+        return max(moment("until", until).timestamp() - time.time(), 0.0)
+    return min(seconds("until", until), LONGEST_DELAY)
 
 
 def result_json(value: Any) -> str:
@@ -263,12 +291,16 @@ def keep_seconds(claim: Claim) -> int | None:
     return _keep_seconds(envelope.decode(claim.body), registry.get(claim.handler))
 
 
-def _custom_delay(handler: JobHandler, ctx: JobContext, error: BaseException) -> float | None:
-    try:
-        return handler.backoff_delay(ctx, error)
-    except Exception:
-        logger.exception("backoff_delay of job %s failed; its backoff applies", ctx.job_id)
+def _custom_delay(invocation: Invocation, error: BaseException) -> float | None:
+    ask = getattr(invocation.handler, "backoff_delay", None)
+    if ask is None:
         return None
+    try:
+        delay: float | None = ask(invocation.ctx, error)
+    except Exception:
+        logger.exception("backoff_delay of job %s failed; its backoff applies", invocation.ctx.job_id)
+        return None
+    return delay
 
 
 # -- errors, as they are kept -------------------------------------------------------------------------------
@@ -335,11 +367,11 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
     name, signal = _HOOKS[transition.target]
     try:
         definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
-        handler = registry.get(claim.handler)()
+        ctx = context_of(claim, definition)
+        handler = instance_of(registry.get(claim.handler), ctx)
     except Exception as problem:  # a rejected or unknown job has no hooks that could be trusted
         logger.warning("no hooks for job %s: %s", claim.id, problem)
-        return
-    ctx = context_of(claim, definition)
+        handler, ctx = None, context_of(claim, JobDefinition(claim.handler, max_attempts=1, timeout=None))
     recorded = RecordedError(*(error or ErrorRecord()))
     value = json.loads(result) if result else None
     arguments: dict[Target, tuple[tuple[Any, ...], dict[str, Any]]] = {
@@ -349,12 +381,46 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
         Target.CANCELLED: ((), {}),
     }
     for_hook, for_signal = arguments[transition.target]
-    try:
-        getattr(handler, name)(ctx, *for_hook)
-    except BaseException:
-        logger.exception("%s of job %s failed", name, claim.id)
-    signal.send_robust(type(handler), ctx=ctx, **for_signal)
+    if (hook := getattr(handler, name, None)) is not None:
+        try:
+            settled(hook(ctx, *for_hook))
+        except BaseException:
+            logger.exception("%s of job %s failed", name, claim.id)
+    signal.send_robust(None if handler is None else type(handler), ctx=ctx, **for_signal)
     _tidy_connections()
+
+
+class Cancelled(Protocol):
+    """A cancelled job, as a cancel handler gets it: a `JobRecord`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def handler(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def signature(self) -> str: ...
+
+
+def run_cancel_handler(job: Cancelled, reason: str) -> None:
+    """Call the cancel handler of a job, if it has one, in this process. Logs what it raises.
+
+    It gets the job and the reason, as far as its signature takes them.
+    """
+    try:
+        definition = envelope.unseal(job.body, job.signature, id=job.id, queue=job.queue, handler=job.handler)
+        if not definition.cancel_handler:
+            return
+        key, _, method = definition.cancel_handler.rpartition(":")
+        call = getattr(registry.get(key or job.handler)(), method)
+        takes = inspect.signature(call).parameters.values()
+        most = 2 if any(p.kind is p.VAR_POSITIONAL for p in takes) else len(takes)
+        settled(call(*(job, reason)[:most]))
+    except Exception:
+        logger.exception("the cancel handler of job %s failed", job.id)
 
 
 # -- the handlers' own database connections -----------------------------------------------------------------

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from . import envelope, registry
 from .conf import conf
+from .defaults import with_defaults
+from .definition import JobDefinition
 from .exceptions import EnvelopeError, InvalidDefinition, InvalidHandler, UnknownHandler
 from .logs import get_logger
 from .redaction import clip, presentable
@@ -33,6 +36,16 @@ class Settlement(NamedTuple):
     history: str = ""
     seconds: float = 0.0
     keep_seconds: int | None = None
+    moved: Moved | None = None
+    dead_letter: JobDefinition | None = None
+
+
+class Moved(NamedTuple):
+    """Where a job goes that was deferred to another queue: its envelope names the queue, and so is sealed anew."""
+
+    queue: str
+    body: str
+    signature: str
 
 
 def conclude(claim: Claim, outcome: Outcome, *, rng: Callable[[], float] = random.random) -> Settlement:
@@ -52,9 +65,72 @@ def conclude(claim: Claim, outcome: Outcome, *, rng: Callable[[], float] = rando
 
 def _concluded(claim: Claim, outcome: Outcome, rng: Callable[[], float]) -> Settlement:
     kind = OutcomeKind(outcome.kind)
+    moved = _moved(claim, outcome) if kind is OutcomeKind.DEFERRED else None
     transition = decide(_facts(claim), kind, retry_after=outcome.retry_after, rng=rng)
     history = claim.history if kind is OutcomeKind.INTERRUPTED else _with_entry(claim, outcome, transition)
-    return Settlement(claim, transition, outcome.result, outcome.error, history, outcome.seconds, outcome.keep_seconds)
+    failed = transition.target is Target.FAILED
+    return Settlement(
+        *(claim, transition, outcome.result, outcome.error, history, outcome.seconds, outcome.keep_seconds),
+        moved=moved,
+        dead_letter=_dead_letter(claim, outcome, transition) if failed else None,
+    )
+
+
+def _moved(claim: Claim, outcome: Outcome) -> Moved:
+    definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
+    return Moved(outcome.queue, *envelope.seal(definition.changed({"queue": outcome.queue})))
+
+
+def _dead_letter(claim: Claim, outcome: Outcome, transition: Transition) -> JobDefinition | None:
+    """The job that tells of a failed one on the dead-letter queue, where its queue or the site has one.
+
+    Its id derives from the claim, so that it can't be there twice; a failed dead letter makes no other.
+    """
+    options = conf.queue(claim.queue)
+    queue = options.dead_letter_queue or conf.dead_letter_queue
+    if not queue or queue == claim.queue:
+        return None
+    try:
+        job = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
+        if "dead_letter" in job.meta:
+            return None
+        return _letter(claim, job, outcome, transition, queue)
+    except EnvelopeError:
+        return None  # nobody knows who wrote it
+    except Exception:
+        logger.exception("no dead letter for job %s", claim.id)
+        return None
+
+
+def _letter(claim: Claim, job: JobDefinition, outcome: Outcome, transition: Transition, queue: str) -> JobDefinition:
+    error = outcome.error or ErrorRecord()
+    facts = {
+        "job_id": claim.id,
+        "handler": claim.handler,
+        "queue": claim.queue,
+        "reason": transition.reason,
+        "attempts": claim.attempt,
+        "failed_at": datetime.fromtimestamp(claim.claimed_at + outcome.seconds, UTC).isoformat(),
+        "error_class": error.class_path,
+        "error_message": clip(error.message, 1000),
+    }
+    handler = conf.queue(claim.queue).dead_letter_handler or conf.dead_letter_handler
+    letter = with_defaults(
+        JobDefinition(
+            handler=handler or claim.handler,
+            payload={**facts, "payload": job.payload, "meta": dict(job.meta)} if handler else job.payload,
+            id=str(uuid.uuid5(uuid.UUID(claim.id), f"dead letter {claim.claim_no}")),
+            queue=queue,
+            meta={"dead_letter": facts} if handler else {**job.meta, "dead_letter": facts},
+            source="callback",
+            **{name: getattr(job, name) for name in ("name", "reference", "group", "tags")},
+        )
+    )
+    letter = letter.changed(
+        {"schema_version": letter.schema_version if handler else job.schema_version, "unique": None}
+    )
+    envelope.seal(letter)  # what can't be stored must fail here, where it harms nobody
+    return letter
 
 
 def give_back(claim: Claim) -> Settlement:
@@ -69,6 +145,8 @@ def _facts(claim: Claim) -> Facts:
         crashes=claim.crashes,
         max_crashes=conf.max_crashes,
         suspect=claim.suspect,
+        snoozes=_snoozes(claim.history),
+        max_snoozes=conf.max_snoozes,
         missing_seconds=_missing_seconds(claim),
         missing_grace=conf.missing_handler_grace,
     )
@@ -78,9 +156,13 @@ def _facts(claim: Claim) -> Facts:
         return facts
     facts = facts._replace(max_attempts=int(definition.max_attempts or 1), backoff=_usable(definition.backoff))
     try:
-        return facts._replace(retry_on_crash=getattr(registry.get(claim.handler), "retry_on_crash", True))
+        handler = registry.get(claim.handler)
     except (UnknownHandler, InvalidHandler):
         return facts
+    most = getattr(handler, "max_snoozes", None)
+    return facts._replace(
+        retry_on_crash=getattr(handler, "retry_on_crash", True), max_snoozes=facts.max_snoozes if most is None else most
+    )
 
 
 def _usable(backoff: Any) -> Mapping[str, Any] | None:
@@ -98,6 +180,11 @@ def _missing_seconds(claim: Claim) -> float:
             since = entry.get("at_epoch")
             return claim.claimed_at - since if isinstance(since, int | float) else 0.0
     return 0.0
+
+
+def _snoozes(history: str) -> int:
+    """How often the job has snoozed: its newest entry of that kind counts them all."""
+    return max((n for e in history_entries(history) if type(n := e.get("snoozes")) is int), default=0)
 
 
 def history_entries(history: str) -> list[dict[str, Any]]:
@@ -128,6 +215,10 @@ def _with_entry(claim: Claim, outcome: Outcome, transition: Transition) -> str:
             or (transition.word if transition.target is Target.WAITING else str(transition.target)),
         }
     )
+    if outcome.kind == OutcomeKind.SNOOZED:
+        entries[-1]["snoozes"] = _snoozes(claim.history) + 1
+        if len(entries) > 1 and entries[-2].get("outcome") == OutcomeKind.SNOOZED:
+            del entries[-2]  # one entry for a row of them: a job may wait for long in short naps
     if len(entries) > conf.max_history:
         first_missing = [e for e in entries if e.get("outcome") == OutcomeKind.HANDLER_MISSING][:1]
         entries = entries[-max(conf.max_history - 1, 1) :]

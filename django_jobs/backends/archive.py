@@ -73,6 +73,13 @@ def write(database: str, settlement: Settlement, definition: JobDefinition) -> N
         ).save(using=database, force_insert=True)
 
 
+def aware(when: datetime, database: str) -> datetime:
+    """A moment that the ORM has read, aware whatever USE_TZ says."""
+    if timezone.is_aware(when):
+        return when
+    return timezone.make_aware(when) if connections[database].vendor == "postgresql" else when.replace(tzinfo=UTC)
+
+
 def find(database: str, job_id: str) -> JobRecord | None:
     """A finished job."""
     for model in (FailedJob, CompletedJob):
@@ -112,6 +119,8 @@ def record_of(row: StoredJob) -> JobRecord:
         error_message=getattr(row, "error_message", ""),
         traceback=getattr(row, "traceback", ""),
         attempts=row.attempts,
+        body=row.envelope,
+        signature=row.signature,
     )
 
 

@@ -43,6 +43,8 @@ class Supports:
     results: bool = True
     transactional: bool = False
     """An enqueue is part of the caller's transaction."""
+    unique: bool = True
+    """Unique jobs are kept apart. False: every one of them is run."""
     shared: bool = True
     """Other processes see the jobs."""
 
@@ -81,6 +83,8 @@ class JobRecord:
     error_message: str = ""
     traceback: str = ""
     attempts: list[dict[str, Any]] = field(default_factory=list)
+    body: str = field(default="", repr=False)
+    signature: str = field(default="", repr=False)
 
     @property
     def is_finished(self) -> bool:
@@ -167,7 +171,11 @@ class Backend(ABC):
 
     @abstractmethod
     def enqueue_many(self, definitions: Sequence[JobDefinition]) -> list[str]:
-        """Store definitions, all or none; answers their ids in order."""
+        """Store definitions, all or none; answers their ids in order.
+
+        Of a unique job whose key is taken it answers the id of the job that has the key (`django_jobs.unique`), or
+        raises `DuplicateJob`.
+        """
 
     def after_commit(self, act: Callable[[], object]) -> None:
         """Call `act` when what was enqueued is there for others to see: at once, or after the caller's commit."""
@@ -280,8 +288,8 @@ class Backend(ABC):
         """The job, wherever it is."""
 
     @abstractmethod
-    def cancel(self, job_id: str) -> CancelOutcome:
-        """Cancel a job that waits; ask for it where it runs."""
+    def cancel(self, job_id: str, *, reason: str = "") -> CancelOutcome:
+        """Cancel a job that waits; ask for it where it runs. `reason` goes into its timeline."""
 
     @abstractmethod
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:

@@ -7,13 +7,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ..conf import conf
 from ..definition import JobDefinition
-from ..envelope import decode, seal, sign
-from ..exceptions import CorruptEnvelope, JobConflict, JobNotFound
+from ..envelope import Envelope, decode, seal, sign, unique_key
+from ..exceptions import CorruptEnvelope, DuplicateJob, JobConflict, JobNotFound
 from ..retry import Target
 from ..runtime import Claim, ErrorRecord
 from ..settlement import Settlement, history_entries
@@ -32,6 +33,7 @@ class _Row:
     enqueued_at: float
     available_at: float
     state: str
+    unique_key: str | None = None
     attempt: int = 0
     crashes: int = 0
     claim_no: int = 0
@@ -65,11 +67,12 @@ class MemoryBackend(Backend):
         self._completed: dict[str, _Row] = {}
         self._failed: dict[str, _Row] = {}
         self._workers: dict[str, _Worker] = {}
+        self._holds: dict[str, tuple[str, float]] = {}
         self._lock = threading.RLock()
 
     def clear(self) -> None:
         """Forget everything."""
-        for kept in (self._live, self._completed, self._failed, self._workers, self.events, self.paused):
+        for kept in (self._live, self._completed, self._failed, self._workers, self._holds, self.events, self.paused):
             kept.clear()
 
     # -- putting in -----------------------------------------------------------------------------------------
@@ -78,23 +81,54 @@ class MemoryBackend(Backend):
         sealed = [seal(d) for d in definitions]
         with self._lock:
             now = self.clock()
-            for d, envelope in zip(definitions, sealed, strict=True):
-                if self._find(str(d.id)) is not None:
-                    continue
-                due = d.available_at.timestamp() if d.available_at is not None else now + (d.delay or 0)
-                self._live[str(d.id)] = _Row(
-                    id=str(d.id),
-                    queue=str(d.queue),
-                    handler=d.handler,
-                    rank=-(d.priority or 0),
-                    max_attempts=int(d.max_attempts or 1),
-                    body=envelope.body,
-                    signature=envelope.signature,
-                    enqueued_at=now,
-                    available_at=due,
-                    state="scheduled" if due > now else "pending",
-                )
-        return [str(d.id) for d in definitions]
+            before = dict(self._live), dict(self._completed), dict(self._holds)
+            try:
+                return [self._enqueue(d, envelope, now) for d, envelope in zip(definitions, sealed, strict=True)]
+            except DuplicateJob:
+                self._live, self._completed, self._holds = before
+                raise
+
+    def _enqueue(self, d: JobDefinition, envelope: Envelope, now: float) -> str:
+        if self._find(str(d.id)) is not None:
+            return str(d.id)
+        due = d.available_at.timestamp() if d.available_at is not None else now + (d.delay or 0)
+        key = unique_key(d)
+        if key and d.unique:
+            holder = next((row for row in self._live.values() if row.unique_key == key), None)
+            existing, until = self._holds.get(key, ("", 0.0))
+            if holder is not None and d.unique.replaces:
+                due = due if d.unique.mode == "debounce" or holder.worker_id else holder.available_at
+                self._make_room(holder, str(d.id))
+            elif holder is not None or until > now:
+                existing = existing if holder is None else holder.id
+                if d.unique.mode == "reject":
+                    raise DuplicateJob(f"unique: job {existing} has the key already.", existing=existing)
+                return existing
+            if d.unique.period is not None:
+                self._holds[key] = (str(d.id), now + d.unique.period)
+                key = None
+        self._live[str(d.id)] = _Row(
+            id=str(d.id),
+            queue=str(d.queue),
+            handler=d.handler,
+            rank=-(d.priority or 0),
+            max_attempts=int(d.max_attempts or 1),
+            body=envelope.body,
+            signature=envelope.signature,
+            enqueued_at=now,
+            available_at=due,
+            state="scheduled" if due > now else "pending",
+            unique_key=key,
+        )
+        return str(d.id)
+
+    def _make_room(self, holder: _Row, new_id: str) -> None:
+        if holder.state in ("running", "cancel_requested"):
+            self._live[holder.id] = replace(holder, unique_key=None)
+        else:
+            del self._live[holder.id]
+            self._completed[holder.id] = replace(holder, state="cancelled", finished_at=self.clock())
+            self.events.append((holder.id, holder.queue, "cancelled", f"replaced by {new_id}", {}))
 
     # -- the worker's verbs -----------------------------------------------------------------------------------
 
@@ -146,6 +180,8 @@ class MemoryBackend(Backend):
         row.history = s.history
         if target is Target.WAITING:
             t = s.transition
+            if s.moved is not None:
+                row.queue, row.body, row.signature = s.moved
             row.attempt -= t.attempt_refund
             row.crashes += t.crash
             row.suspect = row.suspect if t.suspect is None else t.suspect
@@ -159,6 +195,8 @@ class MemoryBackend(Backend):
             row.state, row.reason, row.error = "failed", s.transition.reason, s.error or ErrorRecord()
             row.crashes += s.transition.crash
             self._failed[row.id] = row
+            if s.dead_letter is not None:
+                self._enqueue(s.dead_letter, seal(s.dead_letter), now)
         elif s.keep_seconds != 0 or target is not Target.COMPLETED:
             row.state = str(target)
             row.result = s.result if target is Target.COMPLETED else ""
@@ -205,18 +243,24 @@ class MemoryBackend(Backend):
         row = self._find(job_id)
         return None if row is None else _record_of(row)
 
-    def cancel(self, job_id: str) -> CancelOutcome:
+    def cancel(self, job_id: str, *, reason: str = "") -> CancelOutcome:
         with self._lock:
             row = self._live.get(job_id)
             if row is None:
                 return CancelOutcome.NOT_FOUND if self._find(job_id) is None else CancelOutcome.ALREADY_FINISHED
             if row.state in ("running", "cancel_requested"):
                 row.state = "cancel_requested"
+                self._record_cancel(row, "cancel_requested", reason)
                 return CancelOutcome.REQUESTED
             del self._live[job_id]
             row.state, row.finished_at = "cancelled", self.clock()
             self._completed[job_id] = row
+            self._record_cancel(row, "cancelled", reason)
             return CancelOutcome.CANCELLED
+
+    def _record_cancel(self, row: _Row, kind: str, reason: str) -> None:
+        if conf.events != "none":
+            self.events.append((row.id, row.queue, kind, reason, {}))
 
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
         with self._lock:
@@ -229,6 +273,14 @@ class MemoryBackend(Backend):
                         f"job {job_id} was rejected for its signature. Look at it, then retry it with --resign."
                     )
                 row.signature = sign(row.body)
+            definition = _definition_of(row)
+            key = unique_key(definition) if definition and definition.unique and not definition.unique.period else None
+            holder = next((other for other in self._live.values() if key and other.unique_key == key), None)
+            if holder is not None:
+                raise DuplicateJob(
+                    f"job {job_id} can't wait again: job {holder.id} has its unique key.", existing=holder.id
+                )
+            row.unique_key = key
             del self._failed[job_id]
             row.attempt, row.crashes, row.suspect, row.worker_id, row.started_at = 0, 0, False, None, None
             row.reason, row.error, row.finished_at = "", ErrorRecord(), None
@@ -267,6 +319,8 @@ class MemoryBackend(Backend):
         row.state, row.worker_id, row.started_at = "running", worker_id, self.clock()
         row.claim_no += 1
         row.attempt += 1
+        if row.unique_key and row.unique_key[0] == "s":
+            row.unique_key = None
         return self._claim_of(row, row.started_at)
 
     def _claim_of(self, r: _Row, now: float) -> Claim:
@@ -291,16 +345,12 @@ def _record_of(row: _Row) -> JobRecord:
     def moment(seconds: float | None) -> datetime | None:
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
-    try:
-        definition: JobDefinition | None = decode(row.body)
-    except CorruptEnvelope:
-        definition = None
     return JobRecord(
         id=row.id,
         state=row.state,
         queue=row.queue,
         handler=row.handler,
-        definition=definition,
+        definition=_definition_of(row),
         priority=-row.rank,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
@@ -317,4 +367,13 @@ def _record_of(row: _Row) -> JobRecord:
         error_message=row.error.message,
         traceback=row.error.traceback,
         attempts=history_entries(row.history),
+        body=row.body,
+        signature=row.signature,
     )
+
+
+def _definition_of(row: _Row) -> JobDefinition | None:
+    try:
+        return decode(row.body)
+    except CorruptEnvelope:
+        return None

@@ -24,7 +24,7 @@ class NullBackend(StorelessBackend):
     def get(self, job_id: str) -> JobRecord | None:
         return None
 
-    def cancel(self, job_id: str) -> CancelOutcome:
+    def cancel(self, job_id: str, *, reason: str = "") -> CancelOutcome:
         return CancelOutcome.NOT_FOUND
 
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:

@@ -33,7 +33,7 @@ class SyncBackend(StorelessBackend):
     `DELAY`, `"ignore"` (default) or `"raise"` for jobs that are due later.
     """
 
-    supports = Supports(claim=False, delay=False, cancel=False, shared=False)
+    supports = Supports(claim=False, delay=False, cancel=False, unique=False, shared=False)
 
     def __init__(self, alias: str, options: Mapping[str, Any]) -> None:
         super().__init__(alias, options)
@@ -60,7 +60,7 @@ class SyncBackend(StorelessBackend):
     def get(self, job_id: str) -> JobRecord | None:
         return archive.find(self.database, job_id)
 
-    def cancel(self, job_id: str) -> CancelOutcome:
+    def cancel(self, job_id: str, *, reason: str = "") -> CancelOutcome:
         return CancelOutcome.NOT_FOUND if self.get(job_id) is None else CancelOutcome.ALREADY_FINISHED
 
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:

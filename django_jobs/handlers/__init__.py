@@ -1,7 +1,9 @@
 """Handlers: the base class, function jobs, and the built-in ones."""
 
+from . import legacy  # noqa: F401 - importing it makes tasks of the older form usable
 from .base import JobHandler, JobResult
+from .callable import CallableHandler
 from .command import CommandHandler
 from .function import FunctionJob, job
 
-__all__ = ["CommandHandler", "FunctionJob", "JobHandler", "JobResult", "job"]
+__all__ = ["CallableHandler", "CommandHandler", "FunctionJob", "JobHandler", "JobResult", "job"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,8 +11,11 @@ from .. import port, registry
 from ..context import JobContext
 from ..definition import UNSET, JobBuilder
 from ..exceptions import NonRetryableJobError, RecordedError
+from . import typed
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from ..api import JobRef
 
 
@@ -72,8 +75,58 @@ class JobHandler:
     timeout: Any = UNSET
     backoff: Any = UNSET
     ttl: Any = UNSET
+    unique: Any = UNSET
     retry_on_crash: bool = True
     """False: a job whose process died under it fails at once, as it may have had half of its effects."""
+    payload_type: Any = None
+    """A dataclass, an attrs class or a `msgspec.Struct`: payloads are checked against it at dispatch, and `ctx.payload`
+    is one of its instances. Keys that it does not know are refused, unless `allow_extra`.
+    """
+    allow_extra: bool = False
+    schema_version: int = 1
+    """The version of the payload's form. Raise it with a change, and turn older payloads in `migrate_payload`."""
+    middleware: Sequence[Any] = ()
+    """Callables `(ctx, next)`, or their dotted paths, around each attempt. The first is the outermost, but for
+    `JOBS_MIDDLEWARE`; each answers what `next()` answers, or something else.
+    """
+    methods: Sequence[str] = ()
+    """Methods that may be dispatched in the place of `handle`: `Jobs.define([Reports, "monthly"])`."""
+    capture_output: bool = False
+    """True: what an attempt prints goes into the job's timeline, the last `JOBS_MAX_OUTPUT_LENGTH` characters of it."""
+    warnings_as_errors: bool | None = None
+    """True: a Python warning fails the attempt. None: as `JOBS_QUEUES` has it."""
+    max_snoozes: int | None = None
+    """How often a job may snooze before it is dead. None: `JOBS_MAX_SNOOZES`."""
+
+    @classmethod
+    def create(cls, ctx: JobContext) -> Self:
+        """The instance that runs an attempt. Override it to hand over what the handler depends on.
+
+        Where `JOBS_CONTAINER` names a callable `(handler class, ctx)`, that makes the instances of all handlers.
+        """
+        return cls()
+
+    @classmethod
+    def clean_payload(cls, payload: Any) -> Any:
+        """The payload as it is stored; called at dispatch. Raises `InvalidDefinition` for one that does not fit."""
+        if cls.payload_type is None:
+            return payload
+        return typed.dump(cls.payload_type, payload, allow_extra=cls.allow_extra)
+
+    @classmethod
+    def load_payload(cls, payload: Any) -> Any:
+        """`ctx.payload`, from what is stored."""
+        if cls.payload_type is None:
+            return payload
+        return typed.load(cls.payload_type, payload, allow_extra=cls.allow_extra)
+
+    @classmethod
+    def migrate_payload(cls, payload: Any, from_version: int) -> Any:
+        """A payload of this version, from one that was stored under an older `schema_version`."""
+        raise NonRetryableJobError(
+            f"the payload is of version {from_version} and {cls.__qualname__} of version {cls.schema_version}. "
+            "Give it a class method migrate_payload(payload, from_version)."
+        )
 
     def handle(self, ctx: JobContext) -> Any:
         """Do the work. The return value (JSON, or a `JobResult`) is the output; raising means the attempt failed."""

@@ -39,9 +39,10 @@ class CommandHandler(JobHandler):
         return output.getvalue()
 
     @classmethod
-    def check_payload(cls, payload: Any) -> None:
+    def clean_payload(cls, payload: Any) -> Any:
         """Raise `InvalidDefinition` unless `payload` names a command in one of the forms."""
         parse_command(payload)
+        return payload
 
 
 def parse_command(payload: Any) -> tuple[str, list[str], dict[str, Any]]:

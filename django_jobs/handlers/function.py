@@ -23,9 +23,9 @@ R = TypeVar("R")
 def job(key: str, *, takes_context: bool = False, **options: Any) -> Callable[[Callable[P, R]], FunctionJob[P, R]]:
     """Decorator: register a function as the handler `key`.
 
-    `options` are job options and `retry_on_crash`. A payload that is a list gives positional arguments, one that is a
-    dict gives keyword arguments. With `takes_context=True` the first parameter is the `JobContext`. Calling the
-    function runs it here, as ever.
+    `options` are job options and the other attributes of a handler (`retry_on_crash`, `middleware` …). A payload that
+    is a list gives positional arguments, one that is a dict gives keyword arguments. With `takes_context=True` the
+    first parameter is the `JobContext`. Calling the function runs it here, as ever.
 
         @job("thumbs.make", queue="img", max_attempts=3)
         def make_thumbnail(path, width=200): ...
@@ -127,12 +127,17 @@ class FunctionHandler(JobHandler):
         return self.function.func(*bound.args, **bound.kwargs)
 
     @classmethod
-    def check_payload(cls, payload: Any) -> None:
+    def clean_payload(cls, payload: Any) -> Any:
         """Raise `InvalidDefinition` unless the function can be called with `payload`."""
         try:
             cls.function.bind(payload)
         except TypeError as error:
             raise InvalidDefinition(f"payload: {cls.function.key!r} can't be called so: {error}.") from None
+        return payload
 
 
-_ATTRIBUTES = ("queue", "backend", "priority", "delay", "max_attempts", "timeout", "backoff", "ttl", "retry_on_crash")
+_ATTRIBUTES = (
+    *("queue", "backend", "priority", "delay", "max_attempts", "max_retries", "retry_delay", "timeout"),
+    *("backoff", "ttl", "unique", "retry_on_crash", "schema_version", "migrate_payload", "middleware"),
+    *("capture_output", "warnings_as_errors", "max_snoozes"),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from django.db import DatabaseError
 
@@ -11,7 +11,7 @@ from ..conf import conf
 from ..exceptions import JobsError
 from ..logs import facts, get_logger
 from ..retry import CANCEL, OutcomeKind
-from ..runtime import ErrorRecord, Outcome
+from ..runtime import ErrorRecord, Outcome, run_hooks, wants_hooks
 from ..settlement import Settlement, conclude
 
 logger = get_logger("reap")
@@ -20,6 +20,13 @@ BATCH = 500
 LOST = Outcome(
     OutcomeKind.LOST, error=ErrorRecord("", "the worker was lost: its lease ran out, or it stopped without settling")
 )
+
+
+def run_hooks_of(settlements: Iterable[Settlement]) -> None:
+    """Run the hooks and signals of what was reaped, in this process: where no worker follows it up."""
+    for s in settlements:
+        if wants_hooks(s.claim.handler, s.transition):
+            run_hooks(s.claim, s.transition, s.result, s.error)
 
 
 def reap(backend: Backend, queues: Collection[str] | None = None) -> list[Settlement]:

@@ -3,6 +3,7 @@
 from .completed_job import CompletedJob, CompletedState
 from .event import JobEvent
 from .failed_job import FailedJob, FailureReason
+from .hold import Hold
 from .job import Job, JobState
 from .queue import Queue
 from .stored import SHARED_COLUMNS, StoredJob
@@ -14,6 +15,7 @@ __all__ = [
     "CompletedState",
     "FailedJob",
     "FailureReason",
+    "Hold",
     "Job",
     "JobEvent",
     "JobState",

@@ -43,7 +43,7 @@ from typing import Any
 from ..backends import Backend, CancelOutcome, JobRecord, Settled, WorkerInfo
 from ..definition import OPTION_NAMES, UNSET, JobDefinition, Unset
 from ..envelope import unseal
-from ..exceptions import JobConflict, JobNotFound, PayloadNotSerializable, PayloadTooLarge
+from ..exceptions import DuplicateJob, JobConflict, JobNotFound, PayloadNotSerializable, PayloadTooLarge
 from ..ids import new_id
 from ..retry import OutcomeKind
 from ..runtime import Claim, ErrorRecord, Outcome, record_error
@@ -56,6 +56,7 @@ EVENT_SECONDS = 10.0
 """How long a test waits for what should come at once."""
 
 _WHOLE: dict[str, Any] = {"queue": QUEUE, "priority": 0, "delay": 0, "max_attempts": 1, "timeout": 300, "backoff": None}
+_WHOLE |= {"unique": None}
 
 BAD_PAYLOADS: dict[str, Any] = {
     "not a number": float("nan"),
@@ -92,6 +93,12 @@ OPTION_SAMPLES: dict[str, Any] = {
     "tags": ["red", "grün", "100%"],
     "meta": {"nested": {"list": [1, 2.5, None, True, ""]}, "☕": "\u0000 and \u2028", "big": 2**80},
     "source": "cli",
+    "expires_in": 60,
+    "unique": {"key": "Zoë's", "until": "started", "mode": "replace"},
+    "middleware": ["site.middleware.trace"],
+    "cancel_handler": ["contract.job", "undo"],
+    "enabled": True,
+    "environments": ["production"],
 }
 
 PAYLOADS: list[Any] = [
@@ -121,6 +128,18 @@ def raises(kind: type[BaseException]) -> Iterator[None]:
     except kind:
         return
     raise AssertionError(f"{kind.__name__} was not raised")
+
+
+@contextmanager
+def refused_for(existing: str) -> Iterator[None]:
+    """Fail unless the block is refused because the job `existing` has the unique key."""
+    try:
+        yield
+    except DuplicateJob as error:
+        found = error.existing
+    else:
+        found = "nothing"
+    assert found == existing
 
 
 class Contract:
@@ -257,6 +276,7 @@ class EnqueueContract(Contract):
             job_id = backend.enqueue(given)
             # What decides when and where a job runs is in the store's columns, the rest in the envelope.
             kept = replace(given, priority=UNSET, delay=UNSET, available_at=None, backend=UNSET, fresh_id=False)
+            kept = replace(kept, environments=())  # where a job may be stored is decided before it is
             record = self.record(backend, job_id)
             assert record.definition == kept, option
             assert (record.priority, record.max_attempts) == (given.priority, given.max_attempts), option
@@ -689,6 +709,31 @@ class SettleContract(Contract):
         assert (record.state, record.reason, record.crashes) == ("failed", "crashed", 3)
         assert [e["outcome"] for e in record.attempts] == ["crashed"] * 3
 
+    def test_a_deferred_job_waits_on_the_other_queue(self, backend: Backend) -> None:
+        for after in (0.0, 5.0):
+            claim = self.claimed(backend)
+            moved = settlement(claim, OutcomeKind.DEFERRED, queue="slow", retry_after=after)
+            assert backend.settle([moved]) == [Settled.WRITTEN]
+            assert backend.claim(QUEUE, self.worker(backend), 1) == []
+            self.advance(backend, after)
+            backend.promote_due()
+            (again,) = backend.claim("slow", self.worker(backend), 1)
+            assert (again.id, again.queue, again.attempt, again.claim_no) == (claim.id, "slow", 1, 2)
+            unseal(again.body, again.signature, id=again.id, queue="slow", handler=HANDLER)
+            backend.settle([settlement(again)])
+
+    def test_a_dead_letter_is_there_when_the_job_has_failed_and_only_then(self, backend: Backend) -> None:
+        letters = [definition("letter", queue="dead") for _ in range(3)]
+        good, cancelled, stale = (self.claimed(backend) for _ in letters)
+        backend.cancel(cancelled.id)
+        backend.settle([settlement(stale)])
+        batch = [
+            settlement(claim, OutcomeKind.FAILED)._replace(dead_letter=letter)
+            for claim, letter in zip((good, cancelled, stale), letters, strict=True)
+        ]
+        assert backend.settle(batch) == [Settled.WRITTEN, Settled.CANCELLED, Settled.LOST]
+        assert [c.id for c in backend.claim("dead", self.worker(backend), 10)] == [letters[0].id]
+
     def test_a_second_settlement_of_a_claim_is_lost(self, backend: Backend) -> None:
         kinds = (OutcomeKind.COMPLETED, OutcomeKind.FAILED, OutcomeKind.RETRY, OutcomeKind.CANCELLED)
         for first in kinds:
@@ -905,6 +950,126 @@ class LeaseContract(Contract):
         assert self.record(backend, claim.id).crashes == 0
 
 
+class UniqueContract(Contract):
+    """At most one job of a key waits, or waits or runs, or is enqueued in a period."""
+
+    def enqueue(self, backend: Backend, payload: Any = None, key: str = "k", delay: float = 0, **unique: Any) -> str:
+        given = definition(payload, delay=delay).with_(unique={"key": key, **unique})
+        return backend.enqueue(given)
+
+    def test_a_second_job_of_a_key_is_the_first(self, backend: Backend) -> None:
+        first = self.enqueue(backend, "first")
+        assert self.enqueue(backend, "second") == first
+        assert self.enqueue(backend, "other", key="another") != first
+        found = self.record(backend, first).definition
+        assert found is not None
+        assert found.payload == "first"
+
+    def test_without_a_key_the_payload_is_what_must_be_unique(self, backend: Backend) -> None:
+        first = self.enqueue(backend, {"a": 1, "b": 2}, key="")
+        assert self.enqueue(backend, {"b": 2, "a": 1}, key="") == first
+        assert self.enqueue(backend, {"a": 1}, key="") != first
+
+    def test_one_handlers_keys_are_not_anothers(self, backend: Backend) -> None:
+        first = self.enqueue(backend)
+        assert backend.enqueue(replace(definition(), handler="contract.other").with_(unique="k")) != first
+
+    def test_a_key_is_free_again_when_the_job_is_finished(self, backend: Backend) -> None:
+        for kind in (OutcomeKind.COMPLETED, OutcomeKind.FAILED, OutcomeKind.CANCELLED):
+            first = self.enqueue(backend)
+            claim = self.claim_again(backend, first)
+            assert self.enqueue(backend) == first  # it runs
+            backend.settle([settlement(claim, kind)])
+            second = self.enqueue(backend)
+            assert second != first
+            backend.cancel(second)
+            third = self.enqueue(backend)
+            assert third != second
+            backend.delete(third)
+
+    def test_a_key_may_be_free_as_soon_as_the_job_starts(self, backend: Backend) -> None:
+        first = self.enqueue(backend, until="started")
+        assert self.enqueue(backend, until="started") == first
+        self.claim_again(backend, first)
+        second = self.enqueue(backend, until="started")
+        assert second != first
+        assert self.enqueue(backend, until="started") == second
+
+    def test_a_job_that_is_given_back_keeps_its_key(self, backend: Backend) -> None:
+        first = self.enqueue(backend)
+        backend.release([self.claim_again(backend, first)])
+        assert self.enqueue(backend) == first
+
+    def test_a_key_may_be_taken_for_a_period(self, backend: Backend) -> None:
+        for mode in ("return_existing", "throttle"):
+            first = self.enqueue(backend, key=mode, until=60, mode=mode)
+            assert self.enqueue(backend, key=mode, until=60, mode=mode) == first
+            backend.settle([settlement(self.claim_again(backend, first))])
+            assert self.enqueue(backend, key=mode, until=60, mode=mode) == first
+            self.advance(backend, 61)
+            second = self.enqueue(backend, key=mode, until=60, mode=mode)
+            assert second != first
+            backend.delete(second)
+
+    def test_a_duplicate_may_be_refused(self, backend: Backend) -> None:
+        for until in ("finished", "started", 60):
+            first = self.enqueue(backend, key=str(until), until=until, mode="reject")
+            duplicate = definition().with_(unique={"key": str(until), "until": until, "mode": "reject"})
+            with refused_for(first):
+                backend.enqueue_many([definition("neighbour"), duplicate])
+            assert sum(sum(q.counts.values()) for q in backend.stats()) == 1, "its batch left something behind"
+            backend.delete(first)
+
+    def test_a_new_job_may_take_the_place_of_one_that_waits(self, backend: Backend) -> None:
+        first = self.enqueue(backend, "old", delay=100)
+        due = self.record(backend, first).available_at
+        second = self.enqueue(backend, "new", delay=5, mode="replace")
+        assert self.state(backend, first) == "cancelled"
+        record = self.record(backend, second)
+        assert (record.state, record.available_at) == ("scheduled", due)
+        assert record.definition is not None
+        assert record.definition.payload == "new"
+        assert self.enqueue(backend, "newest", mode="replace") != second
+        self.assert_each_in_one_place(backend, [first, second, self.enqueue(backend)])
+
+    def test_a_debounced_job_waits_anew(self, backend: Backend) -> None:
+        first = self.enqueue(backend, "old", delay=10, mode="debounce")
+        self.advance(backend, 8)
+        second = self.enqueue(backend, "new", delay=10, mode="debounce")
+        assert self.state(backend, first) == "cancelled"
+        self.advance(backend, 8)
+        assert backend.promote_due().promoted == 0
+        self.advance(backend, 3)
+        assert backend.promote_due().promoted == 1
+        assert self.claim_again(backend, second).id == second
+
+    def test_a_job_that_runs_is_followed_and_not_replaced(self, backend: Backend) -> None:
+        first = self.enqueue(backend, "old")
+        claim = self.claim_again(backend, first)
+        second = self.enqueue(backend, "new", mode="replace")
+        assert self.state(backend, first) == "running"
+        assert self.enqueue(backend, "newer") == second
+        assert backend.settle([settlement(claim)]) == [Settled.WRITTEN]
+        assert self.enqueue(backend, "newest") == second
+
+    def test_a_retry_takes_the_key_again_or_is_refused(self, backend: Backend) -> None:
+        first = self.enqueue(backend)
+        backend.settle([settlement(self.claim_again(backend, first), OutcomeKind.FAILED)])
+        second = self.enqueue(backend)
+        with refused_for(second):
+            backend.retry(first)
+        assert self.state(backend, first) == "failed"
+        backend.cancel(second)
+        backend.retry(first)
+        assert self.enqueue(backend) == first
+
+    def test_duplicates_within_a_batch_are_one_job(self, backend: Backend) -> None:
+        made = [definition(n).with_(unique="k") for n in range(3)]
+        first, second, third = backend.enqueue_many(made)
+        assert first == second == third == made[0].id
+        self.assert_each_in_one_place(backend, [first])
+
+
 class PeopleContract(Contract):
     """Looking up, cancelling, retrying, deleting, counting."""
 
@@ -966,6 +1131,10 @@ class PeopleContract(Contract):
             backend.settle([settlement(claim, kind)])
             assert backend.cancel(claim.id) is CancelOutcome.ALREADY_FINISHED
             assert self.state(backend, claim.id) == state
+
+    def test_a_cancel_may_have_a_reason_of_any_content(self, backend: Backend) -> None:
+        waits = backend.enqueue(definition(delay=60))
+        assert backend.cancel(waits, reason="asked by \x00 the customer ☕") is CancelOutcome.CANCELLED
 
     def test_a_retry_of_a_failed_job_keeps_what_it_is_and_forgets_what_it_used(self, backend: Backend) -> None:
         claim = self.claimed(backend, payload="p", max_attempts=2, priority=9)
@@ -1142,5 +1311,7 @@ class LawsContract(Contract):
             backend.delete(job_id, force=True)
 
 
-class BackendContract(EnqueueContract, ClaimContract, SettleContract, LeaseContract, PeopleContract, LawsContract):
+class BackendContract(
+    EnqueueContract, ClaimContract, SettleContract, LeaseContract, UniqueContract, PeopleContract, LawsContract
+):
     """The whole contract."""

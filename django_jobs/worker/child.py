@@ -145,7 +145,7 @@ class Child:
 def packed(outcome: Outcome) -> tuple[Any, ...]:
     """An outcome as plain values."""
     error = None if outcome.error is None else tuple(outcome.error)
-    return (str(outcome.kind), outcome.result, error, outcome.retry_after, outcome.seconds, outcome.keep_seconds)
+    return (str(outcome.kind), outcome.result, error, *outcome[3:])
 
 
 def unpacked(values: tuple[Any, ...]) -> Outcome:

@@ -70,11 +70,14 @@ class Executor(Protocol):
 
 @dataclass(slots=True)
 class Chore:
-    """Something that the coordinator does now and then, such as reaping."""
+    """Something that the coordinator does now and then, such as reaping.
+
+    `act` answers what it has settled, whose hooks are run then, or just a number.
+    """
 
     name: str
     interval: float
-    act: Callable[[], object]
+    act: Callable[[], Iterable[Settlement] | int]
     due_at: float = 0.0
 
 
@@ -249,9 +252,12 @@ class Coordinator:
                 self._look_at = min(self._look_at, now + transition.delay)
                 if transition.suspect:
                     self._suspects_at = min(self._suspects_at, now + transition.delay)
-            if wants_hooks(s.claim.handler, transition):
-                self.executor.run_hooks(s)
+            self._follow(s)
         self._record(notes_of_settled(settled))
+
+    def _follow(self, s: Settlement) -> None:
+        if wants_hooks(s.claim.handler, s.transition):
+            self.executor.run_hooks(s)
 
     def _record(self, events: list[Note]) -> None:
         """Write what handlers noted, and `events`, into the timelines."""
@@ -342,7 +348,10 @@ class Coordinator:
 
     def _do(self, chore: Chore) -> None:
         try:
-            chore.act()
+            done = chore.act()
+            if not isinstance(done, int):
+                for settlement in done:
+                    self._follow(settlement)
         except Exception as error:
             if self.backend.is_outage(error):
                 raise

@@ -13,7 +13,7 @@ from django.db.models import F
 
 from django_jobs.backends import Backend, Settled
 from django_jobs.backends.memory import MemoryBackend
-from django_jobs.models import CompletedJob, Job, JobEvent, Queue, Worker
+from django_jobs.models import CompletedJob, Hold, Job, JobEvent, Queue, Worker
 from django_jobs.retry import OutcomeKind
 from django_jobs.testing.conformance import QUEUE, BackendContract, definition, settlement
 
@@ -52,6 +52,7 @@ class TestDatabase(BackendContract):
         moments = {
             Job: ("enqueued_at", "available_at", "started_at"),
             CompletedJob: ("finished_at", "keep_until"),
+            Hold: ("until",),
             Worker: ("started_at", "renewed_at", "lease_expires_at"),
         }
         for model, names in moments.items():

@@ -22,7 +22,7 @@ from django.urls import reverse
 from django_jobs import Jobs
 from django_jobs.admin import base, display
 from django_jobs.admin.base import CappedPaginator
-from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
+from django_jobs.models import CompletedJob, FailedJob, Hold, Job, JobEvent, Queue, Worker
 from django_jobs.redaction import REDACTED
 
 from .conftest import claim_all, work_off
@@ -30,7 +30,7 @@ from .conftest import claim_all, work_off
 pytestmark = pytest.mark.django_db
 
 Failed = Callable[..., str]
-MODELS = ["job", "failedjob", "completedjob", "queue", "worker", "jobevent"]
+MODELS = ["job", "failedjob", "completedjob", "queue", "worker", "jobevent", "hold"]
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&"
 
 
@@ -71,6 +71,8 @@ def one_of_each(failed: Failed) -> dict[str, object]:
     live = Jobs.push("trial.noop", {"deep": [1, {"x": None}]}, delay=60)
     Jobs.backend().record_events([(job, "default", "failed", "dead-lettered", {"n": 1})])
     Queue.objects.create(name="default")
+    held = Jobs.push("trial.noop", unique={"key": "k", "until": "1h"}, delay=60)
+    assert Hold.objects.get().job_id == uuid.UUID(held)
     return {
         "job": live,
         "failedjob": job,
@@ -78,6 +80,7 @@ def one_of_each(failed: Failed) -> dict[str, object]:
         "queue": "default",
         "worker": Worker.objects.values_list("pk", flat=True)[0],
         "jobevent": JobEvent.objects.get().pk,
+        "hold": Hold.objects.get().pk,
     }
 
 
@@ -121,8 +124,15 @@ def test_facts_can_not_be_added_or_changed_by_form(model: str, one_of_each: dict
     assert boss.post(url(model, "change", one_of_each[model]), {"queue": "mail"}).status_code == 403
     if model != "queue":
         assert boss.get(url(model, "add")).status_code == 403
-    if model not in ("queue", "failedjob", "completedjob"):
+    if model not in ("queue", "failedjob", "completedjob", "hold"):
         assert boss.post(url(model, "delete", one_of_each[model]), {"post": "yes"}).status_code == 403
+
+
+def test_a_hold_is_deleted_with_djangos_permission(one_of_each: dict[str, object]) -> None:
+    page = url("hold", "delete", one_of_each["hold"])
+    assert client_of("view_hold").post(page, {"post": "yes"}).status_code == 403
+    assert client_of("view_hold", "delete_hold").post(page, {"post": "yes"}).status_code == 302
+    assert not Hold._default_manager.exists()
 
 
 def test_finished_jobs_are_deleted_with_djangos_permission(one_of_each: dict[str, object]) -> None:
@@ -195,7 +205,7 @@ def test_hostile_texts_stay_texts(one_of_each: dict[str, object], boss: Client) 
             text = boss.get(page).content.decode()
             assert "<script>alert" not in text, page
             assert "<img src=x" not in text, page
-            if model != "queue":
+            if model not in ("queue", "hold"):
                 assert "&lt;script&gt;alert" in text, page
     act(boss, "failedjob", "retry_jobs", [one_of_each["failedjob"]])
     confirm = act(boss, "job", "cancel_jobs", [one_of_each["job"]])

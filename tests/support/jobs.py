@@ -28,6 +28,7 @@ CLAIM_FIELDS = {
 def whole(handler: str = "unit.job", payload: Any = None, **options: Any) -> JobDefinition:
     """A definition without an option UNSET."""
     given = {"queue": "default", "priority": 0, "delay": 0, "max_attempts": 1, "timeout": 300, "backoff": None}
+    given["unique"] = None
     given |= {"id": new_id()} | options
     return JobDefinition(handler=handler, payload=payload, **given)
 

@@ -14,6 +14,7 @@ TABLES = (
     "django_jobs_jobevent",
     "django_jobs_worker",
     "django_jobs_queue",
+    "django_jobs_hold",
 )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from django_jobs import Jobs, Priority
 from django_jobs.definition import OPTION_NAMES, UNSET, JobBuilder, JobDefinition, definition_of, seconds
 from django_jobs.exceptions import InvalidDefinition, InvalidPriority
+from django_jobs.unique import Unique
 
 BLANK = JobDefinition(handler="unit.job")
 MOMENT = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -65,6 +66,14 @@ GOOD = [
     ("tags", (), "tags", ()),
     ("meta", {"a": 1}, "meta", {"a": 1}),
     ("source", "cli", "source", "cli"),
+    ("expires_in", "1h", "expires_in", 3600.0),
+    ("unique", "k", "unique", Unique("k")),
+    ("middleware", "app.mw.trace", "middleware", ("app.mw.trace",)),
+    ("enabled", False, "enabled", False),
+    ("environments", ["staging", "production", "staging"], "environments", ("staging", "production")),
+    ("cancel_handler", "undo", "cancel_handler", "undo"),
+    ("cancel_handler", ["trial.noop", "undo"], "cancel_handler", "trial.noop:undo"),
+    ("cancel_handler", "", "cancel_handler", ""),
 ]
 
 BAD = [
@@ -147,6 +156,24 @@ BAD = [
     ("source", "elsewhere", "source"),
     ("source", ["app"], "source"),
     ("source", None, "source"),
+    ("expires_in", -1, "expires_in"),
+    ("unique", 5, "unique"),
+    ("unique", "k" * 201, "unique"),
+    ("unique", {"keys": "k"}, "unique"),
+    ("unique", {"mode": "forbid"}, "unique"),
+    ("unique", {"mode": ["reject"]}, "unique"),
+    ("unique", {"until": 0}, "unique"),
+    ("unique", {"until": "stopped"}, "unique"),
+    ("unique", {"mode": "throttle"}, "unique"),
+    ("unique", {"mode": "replace", "until": 60}, "unique"),
+    ("unique", {"mode": "debounce", "until": "1h"}, "unique"),
+    ("middleware", 5, "middleware"),
+    ("enabled", "no", "enabled"),
+    ("environments", 5, "environments"),
+    ("cancel_handler", "_private", "cancel_handler"),
+    ("cancel_handler", "two words", "cancel_handler"),
+    ("cancel_handler", ["bad key!", "undo"], "handler"),
+    ("cancel_handler", 5, "cancel_handler"),
 ]
 
 
@@ -230,10 +257,27 @@ def test_a_naive_datetime_is_local_time_where_the_site_has_no_zones(settings):
     assert BLANK.with_(available_at=naive).available_at == datetime(2030, 1, 1, 6, 30, tzinfo=UTC)
 
 
-def test_an_expiry_given_as_a_duration_counts_from_now():
-    before = datetime.now(UTC)
-    expires_at = BLANK.with_(expires="1 hour").expires_at
-    assert before + timedelta(hours=1) <= expires_at <= datetime.now(UTC) + timedelta(hours=1)
+def test_an_expiry_is_a_moment_or_counts_from_the_enqueue_and_the_last_one_given_holds():
+    relative = BLANK.with_(expires=MOMENT).with_(expires="1 hour")
+    assert (relative.expires_at, relative.expires_in) == (None, 3600)
+    absolute = relative.with_(expires=MOMENT)
+    assert (absolute.expires_at, absolute.expires_in) == (MOMENT, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (True, Unique()),
+        ("k", Unique("k")),
+        ({"key": "k", "until": "started"}, Unique("k", "started")),
+        ({"until": "10m", "mode": "throttle"}, Unique("", 600.0, "throttle")),
+        (Unique("k", 60, "reject"), Unique("k", 60.0, "reject")),
+        (False, None),
+        (None, None),
+    ],
+)
+def test_what_makes_a_job_unique_is_read_in_every_form(given, expected):
+    assert BLANK.with_(unique=given).unique == expected
 
 
 def test_a_definition_cannot_be_changed():
@@ -282,6 +326,11 @@ def test_a_builder_sets_every_option_and_leaves_its_origin_alone():
         first.backoff("fixed", base=1),
         first.backoff([1, 2]),
         first.retry_delay(5),
+        first.unique("k"),
+        first.enabled(False),
+        first.environments("staging"),
+        first.middleware("app.mw.trace"),
+        first.on_cancel("undo"),
         first.with_options(name="x", delay=1),
     ]
     definitions = [builder.to_definition() for builder in steps]
@@ -314,12 +363,15 @@ def test_a_builder_sets_every_option_and_leaves_its_origin_alone():
     assert (d["reference"].reference, d["group"].group, d["tag"].tags) == ("r", "g", ("a", "b"))
     assert (d["meta"].meta, d["source"].source, d["priority"].priority) == ({"k": 1}, "cron", 5)
     assert (d["delay"].delay, d["at"].available_at) == (600, MOMENT)
-    expires, ttl, attempts, retries, timeout, fixed, table, retry_delay, options = definitions[13:]
+    expires, ttl, attempts, retries, timeout, fixed, table, retry_delay, *others, options = definitions[13:]
     assert (expires.expires_at, ttl.ttl, attempts.max_attempts, retries.max_attempts) == (MOMENT, 5, 4, 5)
     assert (timeout.timeout, options.name, options.delay) == (None, "x", 1)
     assert fixed.backoff == {"strategy": "fixed", "base": 1}
     assert table.backoff == {"strategy": "table", "delays": [1, 2]}
     assert retry_delay.backoff == EXPONENTIAL
+    unique, enabled, environments, middleware, on_cancel = others
+    assert (unique.unique, enabled.enabled, environments.environments) == (Unique("k"), False, ("staging",))
+    assert (middleware.middleware, on_cancel.cancel_handler) == (("app.mw.trace",), "undo")
 
 
 def test_two_builders_from_one_do_not_share_tags_or_meta():

@@ -17,12 +17,14 @@ from django.db.models.expressions import RawSQL
 from ... import envelope
 from ...conf import conf
 from ...definition import JobDefinition
-from ...exceptions import JobConflict, JobNotFound, StoreUnavailable
-from ...models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
+from ...envelope import unique_key
+from ...exceptions import DuplicateJob, JobConflict, JobNotFound, StoreBusy, StoreUnavailable
+from ...models import CompletedJob, FailedJob, Hold, Job, JobEvent, Queue, Worker
 from ...models.failed_job import FailureReason
 from ...redaction import presentable
 from ...runtime import Claim, result_json
 from ...settlement import Settlement
+from .. import archive
 from ..archive import record_of, shared_values
 from ..base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Settled, Supports, Wakeup, WorkerInfo
 from .mysql import MySQLStatements
@@ -85,39 +87,103 @@ class DatabaseBackend(Backend):
     def enqueue_many(self, definitions: Sequence[JobDefinition]) -> list[str]:
         if not definitions:
             return []
-        fresh = [d for d in definitions if d.fresh_id]
-        given = [d for d in definitions if not d.fresh_id]
+        plain = [d for d in definitions if d.fresh_id and not d.unique]
+        others = [d for d in definitions if d.unique or not d.fresh_id]
+        ids = [str(d.id) for d in definitions]
         try:
-            if not given and len(fresh) <= ROWS_PER_STATEMENT and conf.events != "all":
-                self._retrying(lambda: self.sql.enqueue(fresh))
+            if not others and len(plain) <= ROWS_PER_STATEMENT and conf.events != "all":
+                self._retrying(lambda: self.sql.enqueue(plain))
             else:
-                self._retrying(lambda: self._enqueue_all(fresh, given))
+                stored = self._retrying(lambda: self._enqueue_all(plain, others))
+                ids = [stored.get(job_id, job_id) for job_id in ids]
         except (OperationalError, InterfaceError) as error:
-            raise StoreUnavailable(f"the job could not be stored in the database {self.database!r}: {error}") from error
+            kind = StoreBusy if self.sql.is_retryable(error) else StoreUnavailable
+            raise kind(f"the job could not be stored in the database {self.database!r}: {error}") from error
         queues = {str(d.queue) for d in definitions}
         self.after_commit(lambda: self.sql.notify(queues))
-        return [str(d.id) for d in definitions]
+        return ids
 
     def after_commit(self, act: Callable[[], object]) -> None:
         transaction.on_commit(act, using=self.database, robust=True)
 
-    def _enqueue_all(self, fresh: list[JobDefinition], given: list[JobDefinition]) -> None:
+    def _enqueue_all(self, plain: list[JobDefinition], others: list[JobDefinition]) -> dict[str, str]:
+        """Answers the ids of other jobs that stand for unique ones, by their own ids."""
+        answers: dict[str, str] = {}
         with self.sql.transaction():
-            for start in range(0, len(fresh), ROWS_PER_STATEMENT):
-                self.sql.enqueue(fresh[start : start + ROWS_PER_STATEMENT])
+            for start in range(0, len(plain), ROWS_PER_STATEMENT):
+                self.sql.enqueue(plain[start : start + ROWS_PER_STATEMENT])
+            known = self._known({str(d.id) for d in others if not d.fresh_id})
+            for d in sorted(others, key=lambda d: unique_key(d) or ""):  # two callers lock keys in one order
+                if str(d.id) not in known:
+                    known.add(str(d.id))
+                    answers[str(d.id)] = self._enqueue_unique(d) if d.unique else self._enqueue_given(d)
             if conf.events == "all":
-                self.record_events([(str(d.id), str(d.queue), "created", "", {}) for d in fresh])
-            known = self._known({str(d.id) for d in given})
-            for d in given:
-                if str(d.id) in known:
-                    continue
-                known.add(str(d.id))
-                try:
-                    with transaction.atomic(using=self.database):
-                        self.sql.enqueue([d])
-                except IntegrityError:
-                    if not self._known({str(d.id)}):  # somebody else stored the same id meanwhile: that is the job
-                        raise
+                stored = [d for d in (*plain, *others) if answers.get(str(d.id), d.id) == d.id]
+                self.record_events([(str(d.id), str(d.queue), "created", "", {}) for d in stored])
+        return answers
+
+    def _enqueue_given(self, d: JobDefinition) -> str:
+        try:
+            with transaction.atomic(using=self.database):
+                self.sql.enqueue([d])
+        except IntegrityError:
+            if not self._known({str(d.id)}):  # somebody else stored the same id meanwhile: that is the job
+                raise
+        return str(d.id)
+
+    # -- unique jobs ------------------------------------------------------------------------------------------
+
+    def _enqueue_unique(self, d: JobDefinition) -> str:
+        """Store a unique job, or answer the job that has its key."""
+        key = str(unique_key(d))
+        period = d.unique.period if d.unique else None
+        for _ in range(TRIES):
+            holder = self._holder(key) if period is None else self._period_holder(key)
+            if holder and (not isinstance(holder, Job) or not self._makes_room(holder, d)):
+                existing = str(holder.pk if isinstance(holder, Job) else holder.job_id)
+                if d.unique and d.unique.mode == "reject":
+                    raise DuplicateJob(f"unique: job {existing} has the key already.", existing=existing)
+                return existing
+            if isinstance(holder, Job) and d.unique and d.unique.mode == "replace" and holder.worker_id is None:
+                d = d.changed({"available_at": archive.aware(holder.available_at, self.database)})
+            try:
+                with transaction.atomic(using=self.database):
+                    self.sql.enqueue([d])
+                    if period is None:
+                        Job.objects.using(self.database).filter(pk=str(d.id)).update(unique_key=key)
+                    else:
+                        self._hold(key, str(d.id), period)
+                return str(d.id)
+            except IntegrityError:  # somebody else has taken the key, or the id, meanwhile
+                if self._known({str(d.id)}):
+                    return str(d.id)
+        raise JobConflict("unique: the key is taken by a job that this transaction can't see. Roll back and try again.")
+
+    def _holder(self, key: str) -> Job | None:
+        rows = Job.objects.using(self.database).filter(unique_key=key)
+        holder: Job | None = self._locking(rows).first()
+        return holder
+
+    def _period_holder(self, key: str) -> Hold | None:
+        holds = Hold._default_manager.using(self.database)
+        return holds.filter(key=key, until__gt=RawSQL(self._raw_now(), [])).first()
+
+    def _hold(self, key: str, job_id: str, seconds: float) -> None:
+        """Take a key for a period. Raises `IntegrityError` where it is taken."""
+        rows = Hold._default_manager.using(self.database)
+        rows.filter(key=key, until__lte=RawSQL(self._raw_now(), [])).delete()
+        until = RawSQL(self._raw(self.sql.later("%s")), [seconds])
+        Hold(key=key, job_id=job_id, until=until).save(using=self.database, force_insert=True)
+
+    def _makes_room(self, holder: Job, d: JobDefinition) -> bool:
+        """Let the job that has the key give it up, where the mode says so."""
+        if not d.unique or not d.unique.replaces:
+            return False
+        if holder.state in ("running", "cancel_requested"):
+            Job.objects.using(self.database).filter(pk=holder.pk).update(unique_key=None)
+        else:
+            self._archive_cancelled(holder, f"replaced by {d.id}")
+        return True
 
     def _known(self, ids: set[str]) -> set[str]:
         if not ids:
@@ -163,6 +229,8 @@ class DatabaseBackend(Backend):
             for index, s in batch.values():
                 answers[index] = settled.get((s.claim.id, s.claim.claim_no), Settled.LOST)
             rest = later
+        if elsewhere := {q for s in settlements if (q := _queue_elsewhere(s))}:
+            self.after_commit(lambda: self.sql.notify(elsewhere))
         return answers
 
     def is_outage(self, error: BaseException) -> bool:
@@ -222,10 +290,10 @@ class DatabaseBackend(Backend):
                 return record_of(row)
         return None
 
-    def cancel(self, job_id: str) -> CancelOutcome:
-        return self._retrying(lambda: self._cancel(job_id))
+    def cancel(self, job_id: str, *, reason: str = "") -> CancelOutcome:
+        return self._retrying(lambda: self._cancel(job_id, reason))
 
-    def _cancel(self, job_id: str) -> CancelOutcome:
+    def _cancel(self, job_id: str, reason: str) -> CancelOutcome:
         with self.sql.transaction():
             job = self._locked(Job, job_id)
             if job is None:
@@ -233,22 +301,25 @@ class DatabaseBackend(Backend):
                 return CancelOutcome.ALREADY_FINISHED if finished else CancelOutcome.NOT_FOUND
             if job.state in ("running", "cancel_requested"):
                 Job.objects.using(self.database).filter(pk=job.pk).update(state="cancel_requested")
-                self._record_cancel(job, "cancel_requested")
+                self._record_cancel(job, "cancel_requested", reason)
                 return CancelOutcome.REQUESTED
-            now = RawSQL(self._raw_now(), [])
-            CompletedJob(
-                **shared_values(job),
-                state="cancelled",
-                finished_at=now,
-                keep_until=RawSQL(self._raw(self.sql.later("%s")), [DEFAULT_KEEP_SECONDS]),
-            ).save(using=self.database, force_insert=True)
-            self._record_cancel(job, "cancelled")
-            job.delete()
+            self._archive_cancelled(job, reason)
             return CancelOutcome.CANCELLED
 
-    def _record_cancel(self, job: Job, kind: str) -> None:
+    def _archive_cancelled(self, job: Job, reason: str) -> None:
+        """Move a job that waits, and is locked, to the cancelled ones."""
+        CompletedJob(
+            **shared_values(job),
+            state="cancelled",
+            finished_at=RawSQL(self._raw_now(), []),
+            keep_until=RawSQL(self._raw(self.sql.later("%s")), [DEFAULT_KEEP_SECONDS]),
+        ).save(using=self.database, force_insert=True)
+        self._record_cancel(job, "cancelled", reason)
+        job.delete()
+
+    def _record_cancel(self, job: Job, kind: str, reason: str) -> None:
         if conf.events != "none":
-            self.record_events([(str(job.id), job.queue, kind, "", {})])
+            self.record_events([(str(job.id), job.queue, kind, reason, {})])
 
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
         self._retrying(lambda: self._retry(job_id, delay, resign))
@@ -269,10 +340,16 @@ class DatabaseBackend(Backend):
             values |= {"attempt": 0, "crashes": 0, "worker_id": None, "started_at": None}
             values["available_at"] = RawSQL(self._raw(self.sql.later("%s")), [delay])
             state = "scheduled" if delay > 0 else "pending"
+            key = _key_again(failed.definition)
             try:
                 with transaction.atomic(using=self.database):
-                    Job(**values, state=state).save(using=self.database, force_insert=True)
+                    Job(**values, state=state, unique_key=key).save(using=self.database, force_insert=True)
             except IntegrityError as error:
+                holder = Job.objects.using(self.database).filter(unique_key=key).first() if key else None
+                if holder is not None:
+                    raise DuplicateJob(
+                        f"job {job_id} can't wait again: job {holder.pk} has its unique key.", existing=str(holder.pk)
+                    ) from error
                 raise JobConflict(f"job {job_id} can't wait again: {error}") from error
             failed.delete()
 
@@ -325,10 +402,10 @@ class DatabaseBackend(Backend):
     # -- within -----------------------------------------------------------------------------------------------
 
     def _locked(self, model: type[Any], job_id: str) -> Any:
-        rows = model.objects.using(self.database)
-        if connections[self.database].features.has_select_for_update:
-            rows = rows.select_for_update()
-        return rows.filter(id=job_id).first()
+        return self._locking(model.objects.using(self.database).filter(id=job_id)).first()
+
+    def _locking(self, rows: Any) -> Any:
+        return rows.select_for_update() if connections[self.database].features.has_select_for_update else rows
 
     def _queue_of(self, job_id: str) -> set[str]:
         return set(Job.objects.using(self.database).filter(id=job_id).values_list("queue", flat=True))
@@ -357,6 +434,20 @@ class DatabaseBackend(Backend):
                 logger.info("a lock was in the way (try %d): %s", attempt, error)
                 time.sleep(random.uniform(0.0, 0.02 * 2**attempt))  # noqa: S311 - spreads tries, guards nothing
         return act()
+
+
+def _queue_elsewhere(s: Settlement) -> str:
+    """The other queue on which a settlement puts a job."""
+    if s.moved is not None:
+        return s.moved.queue
+    return "" if s.dead_letter is None else str(s.dead_letter.queue)
+
+
+def _key_again(definition: JobDefinition | None) -> str | None:
+    """The unique key that a job takes when it waits once more; a period has run since its enqueue."""
+    if definition is None or not definition.unique or definition.unique.period is not None:
+        return None
+    return unique_key(definition)
 
 
 def _storable(data: Mapping[str, Any]) -> Any:

@@ -76,8 +76,7 @@ class PostgreSQLStatements(Statements):
                       AND {self.may_claim()}
                     ORDER BY j.rank, j.available_at, j.id LIMIT %s FOR UPDATE OF j SKIP LOCKED
                 ), claimed AS (
-                    UPDATE {self.job} j SET state = 'running', worker_id = %s, claim_no = j.claim_no + 1,
-                           attempt = j.attempt + 1, started_at = {self.now}
+                    UPDATE {self.job} j SET {self.claimed("j.")}
                     FROM picked WHERE j.id = picked.id RETURNING j.*
                 )
                 SELECT id::text, queue, handler, worker_id::text, claim_no, attempt, crashes, suspect, envelope,

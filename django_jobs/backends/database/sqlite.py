@@ -45,8 +45,7 @@ class SQLiteStatements(Statements):
             return super().claim(queue, worker_id, limit, suspect)
         with self.connection.cursor() as cursor:
             cursor.execute(
-                f"""UPDATE {self.job} SET state = 'running', worker_id = %s, claim_no = claim_no + 1,
-                        attempt = attempt + 1, started_at = {self.now}
+                f"""UPDATE {self.job} SET {self.claimed()}
                     WHERE id IN (
                         SELECT j.id FROM {self.job} j
                         WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} {self.countable}

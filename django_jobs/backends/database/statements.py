@@ -140,6 +140,14 @@ class Statements(ABC):
     countable = "AND j.claim_no < 2147483647 AND j.attempt < 2147483647"
     """A row whose counters somebody has set to their end would fail every claim of its queue."""
 
+    def claimed(self, prefix: str = "") -> str:
+        """SQL that a claim sets. Takes (worker id). A unique key that is taken until the start is free now."""
+        return (
+            f"state = 'running', worker_id = %s, claim_no = {prefix}claim_no + 1, attempt = {prefix}attempt + 1, "
+            f"started_at = {self.now}, "
+            f"unique_key = CASE WHEN substr({prefix}unique_key, 1, 1) = 's' THEN NULL ELSE {prefix}unique_key END"
+        )
+
     # -- claim ------------------------------------------------------------------------------------------------
 
     def may_claim(self) -> str:
@@ -214,8 +222,7 @@ class Statements(ABC):
         ids = sorted(ids)
         chosen = f"id IN ({', '.join(['%s'] * len(ids))})"
         cursor.execute(
-            f"""UPDATE {self.job} SET state = 'running', worker_id = %s, claim_no = claim_no + 1,
-                    attempt = attempt + 1, started_at = {self.now} WHERE {chosen}""",
+            f"UPDATE {self.job} SET {self.claimed()} WHERE {chosen}",
             [self.uid(worker_id), *ids],
         )
         cursor.execute(
@@ -268,6 +275,11 @@ class Statements(ABC):
         delayed, at_once = [], []
         for s in settlements:
             t = s.transition
+            if s.moved is not None:
+                cursor.execute(
+                    f"UPDATE {self.job} SET queue = %s, envelope = %s, signature = %s WHERE id = %s AND claim_no = %s",
+                    [*s.moved, self.uid(s.claim.id), s.claim.claim_no],
+                )
             tail = (t.attempt_refund, t.crash, t.suspect, s.history, self.uid(s.claim.id), s.claim.claim_no)
             if t.delay > 0:
                 delayed.append(("scheduled", t.delay, *tail))
@@ -305,6 +317,8 @@ class Statements(ABC):
                     [self.uid(s.claim.id), s.claim.claim_no],
                 )
         self.delete(cursor, settlements)
+        if letters := [s.dead_letter for s in settlements if s.dead_letter is not None]:
+            self.enqueue(letters)
 
     insert_ignore = "INSERT"
     on_conflict = "ON CONFLICT (id) DO NOTHING"

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ...backends import Backend
-from ...maintenance.reap import reap
+from ...maintenance.reap import reap, run_hooks_of
 from ..base import JobsCommand, queue_names, seconds_above_zero
 
 
@@ -75,7 +75,9 @@ class Command(JobsCommand):
 
 def reap_counts(backend: Backend, names: list[str]) -> Counter[str]:
     """How many were reaped, by queue."""
-    return Counter(settlement.claim.queue for settlement in reap(backend, names or None))
+    settled = reap(backend, names or None)
+    run_hooks_of(settled)
+    return Counter(settlement.claim.queue for settlement in settled)
 
 
 @contextmanager

@@ -1,0 +1,55 @@
+"""Waiting for the value of an `async def`, in a thread that may be interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable
+from typing import Any
+
+from asgiref.sync import async_to_sync
+
+from .conf import conf
+
+
+def settled(value: Any) -> Any:
+    """`value`, or what it comes to where it is an awaitable.
+
+    The coroutine runs in an event loop of its own, as Django runs asynchronous views under WSGI: what it does through
+    `sync_to_async`, the ORM's asynchronous methods among them, happens in this thread, on this thread's connections.
+    Where `JobTimeout` or `JobCancelled` strikes this thread, the coroutine is cancelled, and has the grace to clean up:
+    it must not work on while the next job runs.
+    """
+    if not hasattr(value, "__await__"):
+        return value
+    task = _Task(value)
+    try:
+        return async_to_sync(task.run)()
+    except BaseException:
+        task.end(conf.kill_grace)
+        raise
+
+
+class _Task:
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        self._awaitable = awaitable
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._ended = threading.Event()
+
+    async def run(self) -> Any:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        try:
+            return await self._awaitable
+        finally:
+            self._ended.set()
+
+    def end(self, seconds: float) -> None:
+        """Cancel the coroutine where it still runs, and wait for its end that long at most."""
+        if self._loop is None or self._task is None or self._ended.is_set():
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        except RuntimeError:
+            return  # the loop is closed
+        self._ended.wait(seconds)

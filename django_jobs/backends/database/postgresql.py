@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...conf import conf
 from ...definition import JobDefinition
@@ -17,6 +20,7 @@ from ...retry import Target
 from ...runtime import Claim
 from ...settlement import Settlement
 from ..base import Settled, Wakeup
+from .marks import Marks, Stretch
 from .statements import DEFAULT_KEEP_SECONDS, INSERTED, Statements, is_timed
 
 logger = get_logger("backends.database")
@@ -31,6 +35,10 @@ class PostgreSQLStatements(Statements):
     """
 
     now = "statement_timestamp()"
+
+    def __init__(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        super().__init__(connection, options)
+        self._marks: defaultdict[str, Marks] = defaultdict(Marks)
 
     def moment(self, when: datetime) -> Any:
         return when
@@ -67,31 +75,58 @@ class PostgreSQLStatements(Statements):
             FROM unnest({", ".join(f"%s::{kind}[]" for kind in types)}) AS t({", ".join(fields)})"""
 
     def claim(self, queue: str, worker_id: str, limit: int, suspect: bool) -> list[Claim]:
+        marks = self._marks[queue]
+        stretches = [] if suspect else marks.stretches()
+        picked, params = self.picked(queue, worker_id, limit, suspect, stretches)
+        started = time.monotonic()
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"""
-                WITH picked AS (
-                    SELECT j.id FROM {self.job} j
-                    WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} {self.countable}
-                      AND {self.may_claim()}
-                    ORDER BY j.rank, j.available_at, j.id LIMIT %s FOR UPDATE OF j SKIP LOCKED
-                ), claimed AS (
+                WITH picked AS ({picked}), claimed AS (
                     UPDATE {self.job} j SET {self.claimed("j.")}
                     FROM picked WHERE j.id = picked.id RETURNING j.*
                 )
                 SELECT id::text, queue, handler, worker_id::text, claim_no, attempt, crashes, suspect, envelope,
-                signature,
-                       history, {self.epoch("enqueued_at")}, {self.epoch(self.now)}
-                FROM claimed ORDER BY rank, available_at, id""",
-                [queue, worker_id, queue, limit, worker_id],
+                       signature, history, {self.epoch("enqueued_at")}, {self.epoch(self.now)},
+                       rank, available_at::text
+                FROM claimed ORDER BY rank, available_at, claimed.id""",
+                [*params, worker_id],
             )
-            return [Claim._make(row) for row in cursor.fetchall()]
+            rows = cursor.fetchall()
+        if not suspect:
+            marks.claimed((rank, since, uid) for uid, *_, rank, since in rows)
+            if not stretches:
+                marks.looked_everywhere(time.monotonic() - started)
+        return [Claim._make(row[:-2]) for row in rows]
+
+    def forget_marks(self) -> None:
+        """Some rows may now lie before the marks."""
+        for marks in self._marks.values():
+            marks.forget()
+
+    def picked(
+        self, queue: str, worker_id: str, limit: int, suspect: bool, stretches: Sequence[Stretch]
+    ) -> tuple[str, list[Any]]:
+        """SQL that picks and locks what to claim, with its parameters: of the whole queue, or of some stretches."""
+        pick = f"""SELECT j.id FROM {self.job} j
+            WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} {self.countable}
+              AND {self.may_claim()}"""
+        order = "ORDER BY j.rank, j.available_at, j.id LIMIT %s FOR UPDATE OF j SKIP LOCKED"
+        params = [queue, worker_id, queue, limit]
+        if not stretches:
+            return f"{pick} {order}", params
+        parts = ", ".join(["(CAST(%s AS smallint), %s::timestamptz, %s::uuid, %s::smallint)"] * len(stretches))
+        sql = f"""SELECT j.id FROM (VALUES {parts}) AS part(low, since, after, high) CROSS JOIN LATERAL (
+            {pick} AND (j.rank, j.available_at, j.id) >= (part.low, part.since, part.after) AND j.rank <= part.high
+            {order}) j LIMIT %s"""
+        return sql, [*chain.from_iterable(stretches), *params, limit]
 
     def settle(self, settlements: Sequence[Settlement]) -> dict[tuple[str, int], Settled]:
         plain = [s for s in settlements if s.transition.target is Target.COMPLETED]
         others = [s for s in settlements if s.transition.target is not Target.COMPLETED]
         if not others:
             return self.complete(plain)
+        self.forget_marks()  # what is given back keeps its place in the line
         if not plain:
             return super().settle(others)
         # All or none, as a deadlock is tried again: a second try would find lost what the first one had settled.
@@ -150,7 +185,10 @@ class PostgreSQLStatements(Statements):
                 UPDATE {self.job} j SET state = 'pending' FROM due WHERE j.id = due.id""",
                 [limit],
             )
-            return int(cursor.rowcount)
+            promoted = int(cursor.rowcount)
+        if promoted:
+            self.forget_marks()
+        return promoted
 
     # -- waking up ------------------------------------------------------------------------------------------------
 

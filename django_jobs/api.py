@@ -16,7 +16,7 @@ from .conf import conf
 from .defaults import with_defaults
 from .definition import JobBuilder, JobDefinition, definition_of
 from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
-from .ids import new_id, parse_id
+from .ids import new_id, new_ids, parse_id
 from .names import check_handler
 from .runtime import run_cancel_handler
 
@@ -117,7 +117,10 @@ class Jobs:
         if common.id is not None:
             raise InvalidDefinition("id: many jobs can't share one. Give ids to definitions, and use dispatch_many().")
         clean = _cleaner(registry.get(common.handler))
-        return _store([common.changed({"payload": clean(p), "id": new_id(), "fresh_id": True}) for p in payloads])
+        cleaned = [clean(payload) for payload in payloads]
+        ids = new_ids(len(cleaned))
+        changes = zip(cleaned, ids, strict=True)
+        return _store([common.changed({"payload": payload, "id": i, "fresh_id": True}) for payload, i in changes])
 
     @classmethod
     def push(
@@ -270,8 +273,10 @@ def _store(definitions: list[JobDefinition]) -> list[JobRef]:
     others: dict[str, str] = {}  # of unique jobs that were not stored: the jobs that have their keys
     for alias, some in by_backend.items():
         ids = _enqueue(backends[alias], some)
-        others |= {str(d.id): found for d, found in zip(some, ids, strict=True) if found != d.id}
-    return [JobRef(others.get(str(d.id), str(d.id)), str(d.backend), skipped.get(str(d.id), "")) for d in definitions]
+        others |= {str(d.id): found for d, found in zip(some, ids, strict=True) if found is not d.id and found != d.id}
+    if not others and not skipped:
+        return [JobRef(d.id or "", d.backend) for d in definitions]
+    return [JobRef(others.get(str(d.id), str(d.id)), d.backend, skipped.get(str(d.id), "")) for d in definitions]
 
 
 def _enqueue(backend: Backend, definitions: list[JobDefinition]) -> list[str]:

@@ -89,6 +89,8 @@ def _check_containers(path: str, value: Any, depth: int) -> None:
 class _Key(NamedTuple):
     id: str
     secret: bytes
+    mac: hmac.HMAC
+    """Keyed already: a copy of it signs in half the time."""
 
 
 @lru_cache(maxsize=1)
@@ -103,7 +105,7 @@ def _ring() -> tuple[_Key, dict[str, bytes]]:
     keys = []
     for secret in secrets:
         derived = hmac.digest(force_bytes(secret), b"django_jobs.envelope", "sha256")
-        keys.append(_Key(sha256(b"id" + derived).hexdigest()[:8], derived))
+        keys.append(_Key(sha256(b"id" + derived).hexdigest()[:8], derived, hmac.new(derived, digestmod="sha256")))
     return keys[0], {key.id: key.secret for key in reversed(keys)}
 
 
@@ -118,7 +120,9 @@ setting_changed.connect(_forget, dispatch_uid="django_jobs.envelope")
 def sign(body: str) -> str:
     """The signature of `body` with the newest key."""
     key, _ = _ring()
-    return f"{key.id}:{hmac.digest(key.secret, body.encode(), 'sha256').hex()}"
+    mac = key.mac.copy()
+    mac.update(body.encode())
+    return f"{key.id}:{mac.hexdigest()}"
 
 
 def verify(body: str, signature: str) -> None:

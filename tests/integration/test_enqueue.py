@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.test import TestCase
 
 from django_jobs import Jobs, signals
@@ -213,3 +213,33 @@ class TestWithinATestCase(TestCase):
     def test_nothing_of_another_test_is_left(self):
         for alias in self.databases:
             assert not Job.objects.using(alias).exists()
+
+
+def test_many_are_stored_whole_or_not_at_all(jobs_on):
+    payloads = [{"n": n} for n in range(1200)]
+    refs = Jobs.push_many("trial.noop", payloads)
+    assert len({*refs}) == 1200
+    stored = Job.objects.using(jobs_on.database).order_by("id")
+    assert [job.definition.payload for job in stored] == payloads
+    with pytest.raises(PayloadTooLarge):  # when most of them have been sent
+        Jobs.push_many("trial.noop", [*payloads, "x" * 100_000])
+    assert count(jobs_on) == 1200
+    assert Jobs.push("trial.noop").refresh().state == "pending", "the connection works on"
+
+
+def test_a_store_that_fails_in_the_middle_of_many_has_none_of_them(jobs_on):
+    with connections[jobs_on.database].cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX one_of_each ON django_jobs_job (reference)")
+    try:
+        many = [Jobs.define("trial.noop").reference(str(n % 900)) for n in range(1200)]
+        with pytest.raises(DatabaseError):
+            Jobs.dispatch_many(many)
+        assert count(jobs_on) == 0
+        assert Jobs.push("trial.noop").refresh().state == "pending", "the connection works on"
+        with pytest.raises(DatabaseError), transaction.atomic(using=jobs_on.database):
+            Jobs.dispatch_many(many)
+        assert count(jobs_on) == 1
+    finally:
+        with connections[jobs_on.database].cursor() as cursor:
+            table = " ON django_jobs_job" if connections[jobs_on.database].vendor == "mysql" else ""
+            cursor.execute(f"DROP INDEX one_of_each{table}")

@@ -7,7 +7,7 @@ import pytest
 
 from django_jobs import ids
 from django_jobs.exceptions import InvalidDefinition
-from django_jobs.ids import new_id, parse_id
+from django_jobs.ids import new_id, new_ids, parse_id
 
 
 def test_an_id_is_a_uuid_of_version_seven():
@@ -27,6 +27,14 @@ def test_an_id_begins_with_the_time_in_milliseconds():
 def test_ids_rise_within_a_process():
     made = [new_id() for _ in range(20_000)]
     assert all(a < b for a, b in itertools.pairwise(made))
+
+
+def test_many_ids_rise_too_and_others_come_after_them():
+    made = [new_id(), *new_ids(1000), new_id(), *new_ids(2), new_id()]
+    assert all(a < b for a, b in itertools.pairwise(made))
+    assert {uuid.UUID(text).version for text in made} == {7}
+    assert {uuid.UUID(text).variant for text in made} == {uuid.RFC_4122}
+    assert new_ids(0) == []
 
 
 def test_ids_rise_while_the_clock_stands_still_or_steps_back(monkeypatch):

@@ -46,6 +46,7 @@ VENDORS: dict[str, type[Statements]] = {
 }
 TRIES = 6
 ROWS_PER_STATEMENT = 500
+ROWS_PER_ENQUEUE = 250
 EVENT_MESSAGE_BYTES = 10_000
 _OWN = {"DATABASE", "LISTEN"}
 
@@ -91,7 +92,7 @@ class DatabaseBackend(Backend):
         others = [d for d in definitions if d.unique or not d.fresh_id]
         ids = [str(d.id) for d in definitions]
         try:
-            if not others and len(plain) <= ROWS_PER_STATEMENT and conf.events != "all":
+            if not others and len(plain) <= ROWS_PER_ENQUEUE and conf.events != "all":
                 self._retrying(lambda: self.sql.enqueue(plain))
             else:
                 stored = self._retrying(lambda: self._enqueue_all(plain, others))
@@ -110,8 +111,9 @@ class DatabaseBackend(Backend):
         """Answers the ids of other jobs that stand for unique ones, by their own ids."""
         answers: dict[str, str] = {}
         with self.sql.transaction():
-            for start in range(0, len(plain), ROWS_PER_STATEMENT):
-                self.sql.enqueue(plain[start : start + ROWS_PER_STATEMENT])
+            with self.sql.pipeline():
+                for start in range(0, len(plain), ROWS_PER_ENQUEUE):
+                    self.sql.enqueue(plain[start : start + ROWS_PER_ENQUEUE])
             known = self._known({str(d.id) for d in others if not d.fresh_id})
             for d in sorted(others, key=lambda d: unique_key(d) or ""):  # two callers lock keys in one order
                 if str(d.id) not in known:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -51,6 +52,18 @@ class PostgreSQLStatements(Statements):
 
     def is_retryable(self, error: Exception) -> bool:
         return getattr(error.__cause__, "sqlstate", None) in ("40001", "40P01", "55P03")
+
+    @contextmanager
+    def pipeline(self) -> Iterator[None]:
+        # The client seals the next rows while the server stores the last ones.
+        import psycopg
+
+        if not psycopg.Pipeline.is_supported():
+            yield
+            return
+        self.connection.ensure_connection()
+        with self.connection.wrap_database_errors, self.connection.connection.pipeline():
+            yield
 
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
         timed = any(map(is_timed, definitions))

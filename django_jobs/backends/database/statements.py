@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -93,6 +93,10 @@ class Statements(ABC):
         """A cursor in a transaction that may write from its first statement on."""
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             yield cursor
+
+    def pipeline(self) -> AbstractContextManager[Any]:
+        """While it is open, statements that answer nothing need not wait for each other's end, where the vendor can."""
+        return nullcontext()
 
     def is_retryable(self, error: Exception) -> bool:
         """Whether `error` is a deadlock or a lock's time-out, which leave nothing behind and may be tried again."""

@@ -1,211 +1,307 @@
-"""System checks: what is wrong with the settings, and what to do. One function per rule; the ids never change."""
+"""System checks: what is wrong with the settings, and what to do. One function per rule; `findings` has their table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from . import registry
-from .backends import build
-from .conf import DEFAULT_OPTIONS, EVENTS, QueueOptions, Setting, conf, parse_queues
+from .backends import Backend, build
+from .conf import DEFAULT_OPTIONS, QueueOptions, Setting, conf, declared, parse_queues
 from .defaults import site_defaults
 from .definition import JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
+from .findings import finding
+from .settlement import HISTORY_ENTRY_BYTES
+from .worker.channel import MESSAGE_BYTES
 
 Messages = list[checks.CheckMessage]
 Apps = Sequence[AppConfig] | None
+
+LEAST_KEY_CHARACTERS = 32
+LEAST_KEY_VARIETY = 5
+ALLOWED_BY = {"command": "commands_allowed", "callable": "callables_allowed"}
+"""Built-in handlers, and the setting that lists what each may do."""
+
+
+def _fit(*names: str) -> bool:
+    """Whether these settings are of their kinds. Where one is not, E009 says so, and other rules can't be judged."""
+    return all(setting.fits for setting in _settings(*names))
+
+
+def _settings(*names: str) -> list[Setting[Any]]:
+    return [getattr(type(conf), name) for name in names]
+
+
+# -- the settings, one by one ---------------------------------------------------------------------------------
+
+
+@checks.register("django_jobs")
+def check_values(app_configs: Apps, **_: Any) -> Messages:
+    """E009: every setting is of its kind: a text in the place of a list would allow each of its parts."""
+    said_elsewhere = _settings("handlers", "queues", "backoff")
+    return [
+        finding("E009", f"{setting.name} is {_shown(setting)}.", f"Make it {setting.kind.says}.")
+        for setting in declared()
+        if not setting.fits and setting not in said_elsewhere
+    ]
+
+
+def _shown(setting: Setting[Any]) -> str:
+    """The value, unless it is a secret."""
+    return "not one" if "KEY" in setting.name else f"{setting.__get__(conf, type(conf))!r:.80}"
+
+
+@checks.register("django_jobs")
+def check_names(app_configs: Apps, **_: Any) -> Messages:
+    """W004: a setting that starts with JOBS_ is one of ours."""
+    known = {setting.name for setting in declared()}
+    strange = sorted(name for name in dir(settings) if name.startswith("JOBS_") and name not in known)
+    return [finding("W004", f"{name} is not a setting of django_jobs.") for name in strange]
+
+
+# -- handlers -------------------------------------------------------------------------------------------------
 
 
 @checks.register("django_jobs")
 def check_handlers(app_configs: Apps, **_: Any) -> Messages:
     """E001: every key of `JOBS` names a handler."""
-    found: Messages = []
-    if not isinstance(conf.handlers, dict):
-        return [
-            checks.Error(
-                "JOBS is not a dict.", hint="Map handler keys to classes or dotted paths.", id="django_jobs.E001"
-            )
-        ]
-    for key in registry.handler_keys():
+    if not _fit("handlers"):
+        do = 'Map handler keys to classes or dotted paths: JOBS = {"welcome": "app.jobs.Welcome"}.'
+        return [finding("E001", f"JOBS is {conf.handlers!r:.80}, and not a dict with texts as keys.", do)]
+    if not _fit("builtins", "aliases"):
+        return []
+    keys = registry.handler_keys()
+    found: Messages = [
+        finding("E001", f"JOBS_ALIASES[{old!r:.80}]: there is no handler {key!r:.80}.", "Mend JOBS_ALIASES.")
+        for old, key in conf.aliases.items()
+        if key not in keys
+    ]
+    for key in keys:
         try:
             registry.check_class(key, registry.get(key))
             registry.defaults_of(registry.get(key))
         except (InvalidHandler, UnknownHandler) as error:
-            found.append(
-                checks.Error(str(error), hint="Mend the entry in JOBS, or the handler it names.", id="django_jobs.E001")
-            )
+            found.append(finding("E001", str(error)))
     return found
+
+
+@checks.register("django_jobs")
+def check_builtins(app_configs: Apps, **_: Any) -> Messages:
+    """E011, W010: `JOBS_BUILTINS` names built-in handlers, each with something that it may do."""
+    if not _fit("builtins", *ALLOWED_BY.values()):
+        return []
+    known = ", ".join(sorted(registry.BUILTINS))
+    strange = sorted(set(conf.builtins) - set(registry.BUILTINS))
+    found = [
+        finding("E011", f"JOBS_BUILTINS: {key!r:.80} is no built-in handler. There are: {known}.") for key in strange
+    ]
+    for key, setting in zip(ALLOWED_BY, _settings(*ALLOWED_BY.values()), strict=True):
+        if key in conf.builtins and not setting.__get__(conf, type(conf)):
+            found.append(finding("W010", f"JOBS_BUILTINS lets {key!r} in, and {setting.name} is empty."))
+    return found
+
+
+# -- queues, defaults, backends -------------------------------------------------------------------------------
 
 
 @checks.register("django_jobs")
 def check_queues(app_configs: Apps, **_: Any) -> Messages:
     """E002: `JOBS_QUEUES` can be read, and the options of its queues hold."""
     try:
-        for queue in parse_queues(conf.queues).values():
-            JobDefinition(handler="").with_(**queue.options)
-            _check_queue(queue)
-    except (ImproperlyConfigured, InvalidDefinition, TypeError) as error:
-        return [checks.Error(str(error), hint="Mend JOBS_QUEUES.", id="django_jobs.E002")]
-    return []
+        queues = parse_queues(conf.queues)
+    except ImproperlyConfigured as error:
+        return [finding("E002", str(error))]
+    return [
+        finding("E002", f"JOBS_QUEUES[{queue.name!r}]{says}") for queue in queues.values() if (says := _wrong(queue))
+    ]
 
 
-def _check_queue(queue: QueueOptions) -> None:
-    for option, low in {"max_workers": 1, "max_jobs_per_child": 1, "keep_completed": 0}.items():
-        value = getattr(queue, option)
-        if value is None and option != "max_workers":
+def _wrong(queue: QueueOptions) -> str:
+    if queue.backend is not None and _fit("backends") and queue.backend not in conf.backends:
+        return f"['backend']: JOBS_BACKENDS has no {queue.backend!r}."
+    try:
+        JobDefinition(handler="").with_(**queue.options)
+    except (InvalidDefinition, TypeError) as error:
+        return f": {error}"
+    return ""
+
+
+@checks.register("django_jobs")
+def check_allowed(app_configs: Apps, **_: Any) -> Messages:
+    """W008, W009: the handlers that a queue allows are there."""
+    try:
+        queues = parse_queues(conf.queues)
+    except ImproperlyConfigured:
+        return []  # E002 says so
+    known = set(registry.handler_keys()) if _fit("handlers", "builtins") else None
+    found: Messages = []
+    for queue in queues.values():
+        where = f"JOBS_QUEUES[{queue.name!r}]['handlers']"
+        if queue.handlers == ():
+            found.append(finding("W008", f"{where} is empty."))
+        strange = set(queue.handlers or ()) - known if known is not None else ()
+        found += [finding("W009", f"{where}: there is no handler {key!r:.80}.") for key in sorted(strange)]
+    return found
+
+
+@checks.register("django_jobs")
+def check_loaded(app_configs: Apps, **_: Any) -> Messages:
+    """E012: what settings name by a dotted path can be loaded and called."""
+    named: list[tuple[str, Any]] = []
+    if _fit("middleware"):
+        named += [("JOBS_MIDDLEWARE", item) for item in conf.middleware]
+    if _fit("middleware_allowed"):
+        named += [("JOBS_MIDDLEWARE_ALLOWED", item) for item in conf.middleware_allowed]
+    if _fit("container") and conf.container:
+        named.append(("JOBS_CONTAINER", conf.container))
+    if _fit("backoffs"):
+        named += [(f"JOBS_BACKOFFS[{name!r}]", item) for name, item in conf.backoffs.items()]
+    found: Messages = []
+    for where, item in named:
+        try:
+            loaded = import_string(item) if isinstance(item, str) else item
+        except Exception as error:  # whatever the module raises as it is loaded
+            found.append(finding("E012", f"{where}: {item!r:.80} can't be loaded ({error})."))
             continue
-        if type(value) is not int or value < low:
-            raise InvalidDefinition(
-                f"JOBS_QUEUES[{queue.name!r}][{option!r}] must be a whole number of at least {low}."
-            )
-    if queue.backend is not None and queue.backend not in conf.backends:
-        raise InvalidDefinition(f"JOBS_QUEUES[{queue.name!r}]['backend']: JOBS_BACKENDS has no {queue.backend!r}.")
+        if not callable(loaded):
+            found.append(finding("E012", f"{where}: {item!r:.80} can't be called."))
+    return found
 
 
 @checks.register("django_jobs")
 def check_defaults(app_configs: Apps, **_: Any) -> Messages:
     """E003: `JOBS_DEFAULTS` and `JOBS_BACKOFF` hold."""
-    if not isinstance(conf.defaults, dict):
-        return []  # E009 says so
-    if unknown := set(conf.defaults) - set(DEFAULT_OPTIONS):
+    if not _fit("defaults"):
+        return []
+    if unknown := set(map(str, conf.defaults)) - set(DEFAULT_OPTIONS):
         known = ", ".join(sorted(DEFAULT_OPTIONS))
-        return [
-            checks.Error(
-                f"JOBS_DEFAULTS: unknown option {min(unknown)!r}.",
-                hint=f"It takes {known}.",
-                id="django_jobs.E003",
-            )
-        ]
+        return [finding("E003", f"JOBS_DEFAULTS: unknown option {min(unknown)!r}.", f"It takes {known}.")]
     try:
         site_defaults()
         JobDefinition(handler="").with_(ttl=conf.default_option("ttl"), queue=conf.default_option("queue"))
     except (InvalidDefinition, TypeError) as error:
-        return [checks.Error(str(error), hint="Mend JOBS_DEFAULTS or JOBS_BACKOFF.", id="django_jobs.E003")]
+        return [finding("E003", str(error))]
     return []
+
+
+def _backends() -> list[Backend]:
+    """The backends that can be made."""
+    if not _fit("backends", "database_alias"):
+        return []
+    made = []
+    for alias in conf.backends:
+        try:
+            made.append(build(alias, conf.backends))
+        except ImproperlyConfigured:
+            continue  # E004 says so
+    return made
 
 
 @checks.register("django_jobs")
 def check_backends(app_configs: Apps, **_: Any) -> Messages:
-    """E004 to E006, W001 to W003: every backend can be made, and its store is fit."""
+    """E004 to E006, W001 to W003, W013: every backend can be made, and its store is fit."""
+    if not _fit("backends", "default_backend", "database_alias"):
+        return []
     found: Messages = []
     for alias in conf.backends:
         try:
             found += build(alias, conf.backends).check()
         except ImproperlyConfigured as error:
-            found.append(checks.Error(str(error), hint="Mend JOBS_BACKENDS.", id="django_jobs.E004"))
+            found.append(finding("E004", str(error)))
     if conf.default_backend not in conf.backends:
-        found.append(
-            checks.Error(
-                f"JOBS_DEFAULT_BACKEND is {conf.default_backend!r}, which JOBS_BACKENDS does not have.",
-                hint=f"Set it to one of: {', '.join(conf.backends)}.",
-                id="django_jobs.E004",
-            )
-        )
+        says = f"JOBS_DEFAULT_BACKEND is {conf.default_backend!r}, which JOBS_BACKENDS does not have."
+        found.append(finding("E004", says, f"Set it to one of: {', '.join(conf.backends)}."))
     return found
 
 
-@checks.register("django_jobs")
-def check_values(app_configs: Apps, **_: Any) -> Messages:
-    """E009: numbers are numbers, and lists are lists: a text in the place of a list allows each of its parts."""
-    found: Messages = []
-    for setting in vars(type(conf)).values():
-        if not isinstance(setting, Setting):
-            continue
-        value, default = setting.__get__(conf, type(conf)), setting.default
-        problem = ""
-        if isinstance(default, bool):
-            problem = "" if isinstance(value, bool) else "True or False"
-        elif isinstance(default, int | float):
-            good = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-            problem = "" if good and (value > 0 or setting.name in _MAY_BE_ZERO) else "a number above 0"
-        elif setting.name in _CHOICES:
-            problem = "" if value in _CHOICES[setting.name] else f"one of {', '.join(_CHOICES[setting.name])}"
-        elif setting.name in _LISTS and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
-            problem = "a list of texts"
-        elif isinstance(default, dict) and not isinstance(value, dict):
-            problem = "a dict"
-        if problem and setting.name not in ("JOBS", "JOBS_BACKOFF"):
-            found.append(
-                checks.Error(f"{setting.name} is {value!r:.80}.", hint=f"Make it {problem}.", id="django_jobs.E009")
-            )
-    return found
+@checks.register("django_jobs", checks.Tags.database)
+def check_stores(app_configs: Apps, databases: Collection[str] | None = None, **_: Any) -> Messages:
+    """W011, W012: the servers are fit. Only where `migrate` runs, or `check --database`."""
+    return [message for backend in _backends() for message in backend.check_store(databases or ())]
 
 
-_LISTS = ("JOBS_BUILTINS", "JOBS_COMMANDS_ALLOWED", "JOBS_SIGNING_KEY_FALLBACKS", "JOBS_SENSITIVE_KEYS")
-_CHOICES = {"JOBS_EVENTS": EVENTS}
-_MAY_BE_ZERO = (
-    "JOBS_MISSING_HANDLER_GRACE",
-    "JOBS_SHUTDOWN_TIMEOUT",
-    "JOBS_KILL_GRACE",
-    "JOBS_KEEP_EVENTS",
-    "JOBS_KEEP_WORKERS",
-)
+# -- what depends on several settings -------------------------------------------------------------------------
 
 
 @checks.register("django_jobs")
 def check_lease(app_configs: Apps, **_: Any) -> Messages:
     """E007: the lease outlives three missed renewals."""
-    if check_values(None):
+    if not _fit("lease_seconds", "heartbeat_interval") or conf.lease_seconds >= 3 * conf.heartbeat_interval:
         return []
-    if conf.lease_seconds < 3 * conf.heartbeat_interval:
-        return [
-            checks.Error(
-                f"JOBS_LEASE_SECONDS ({conf.lease_seconds}) is under three times JOBS_HEARTBEAT_INTERVAL "
-                f"({conf.heartbeat_interval}).",
-                hint="A late renewal would lose live work. Raise the lease, or renew more often.",
-                id="django_jobs.E007",
-            )
-        ]
-    return []
-
-
-MESSAGE_BYTES = 400_000
+    says = f"JOBS_LEASE_SECONDS ({conf.lease_seconds}) is under three times JOBS_HEARTBEAT_INTERVAL"
+    return [finding("E007", f"{says} ({conf.heartbeat_interval}).")]
 
 
 @checks.register("django_jobs")
 def check_bounds(app_configs: Apps, **_: Any) -> Messages:
-    """E008: what a job may carry fits a message between the worker's processes."""
-    most = max(2 * conf.max_payload_bytes, conf.max_result_bytes + 2 * conf.max_traceback_bytes)
-    if most + 16_384 > MESSAGE_BYTES // 2:
-        return [
-            checks.Error(
-                "JOBS_MAX_PAYLOAD_BYTES, JOBS_MAX_RESULT_BYTES or JOBS_MAX_TRACEBACK_BYTES is more than the worker's "
-                "sockets carry.",
-                hint="Keep payloads and results below 90,000 bytes: store what is bigger elsewhere and pass its id.",
-                id="django_jobs.E008",
-            )
-        ]
+    """E008: what a job may carry fits a message between the worker's processes.
+
+    The longest is that of a hook: the payload and the meta, the history, and the outcome.
+    """
+    if not _fit("max_payload_bytes", "max_history", "max_result_bytes", "max_traceback_bytes"):
+        return []
+    parts = {
+        "JOBS_MAX_PAYLOAD_BYTES": 2 * conf.max_payload_bytes,
+        "JOBS_MAX_HISTORY": conf.max_history * HISTORY_ENTRY_BYTES,
+        "JOBS_MAX_RESULT_BYTES": conf.max_result_bytes,
+        "JOBS_MAX_TRACEBACK_BYTES": conf.max_traceback_bytes * 9 // 8,
+    }
+    needed = sum(parts.values()) + 16_384
+    if needed <= MESSAGE_BYTES:
+        return []
+    biggest = ", ".join(f"{name} makes {size:,}" for name, size in parts.items())
+    says = f"A job may need a message of {needed:,} bytes, and the worker's sockets carry {MESSAGE_BYTES:,}: {biggest}."
+    return [finding("E008", says)]
+
+
+# -- before a deployment --------------------------------------------------------------------------------------
+
+
+@checks.register("django_jobs", deploy=True)
+def check_verification(app_configs: Apps, **_: Any) -> Messages:
+    """W005: envelopes are verified."""
+    if not _fit("verify_signatures") or conf.verify_signatures:
+        return []
+    says = "JOBS_VERIFY_SIGNATURES is False: whoever can write to the store chooses what your workers run."
+    return [finding("W005", says)]
+
+
+@checks.register("django_jobs", deploy=True)
+def check_key(app_configs: Apps, **_: Any) -> Messages:
+    """W006: the key that signs can't be guessed."""
+    if not _fit("signing_key"):
+        return []
+    name = "JOBS_SIGNING_KEY" if conf.signing_key else "SECRET_KEY"
+    key = str(conf.signing_key or settings.SECRET_KEY)
+    if key.startswith("django-insecure-"):
+        return [finding("W006", f"Jobs are signed with {name}, which is the one that startproject made.")]
+    if len(key) < LEAST_KEY_CHARACTERS or len(set(key)) < LEAST_KEY_VARIETY:
+        return [finding("W006", f"Jobs are signed with {name}, which is short or hardly random.")]
     return []
 
 
-@checks.register("django_jobs")
-def check_names(app_configs: Apps, **_: Any) -> Messages:
-    """W004: a setting that starts with JOBS_ but is none of ours is a typing error more often than not."""
-    ours = {name for name, value in vars(type(conf)).items() if hasattr(value, "default")}
-    known = {"JOBS"} | {f"JOBS_{name.upper()}" for name in ours}
-    strange = sorted(name for name in dir(settings) if name.startswith("JOBS_") and name not in known)
+@checks.register("django_jobs", deploy=True)
+def check_key_of_its_own(app_configs: Apps, **_: Any) -> Messages:
+    """E010: what is kept outside of the database is signed with a key of its own."""
+    if not _fit("signing_key") or conf.signing_key:
+        return []
+    outside = [b.alias for b in _backends() if b.supports.shared and b.supports.claim and not b.supports.transactional]
     return [
-        checks.Warning(
-            f"{name} is not a setting of django_jobs.", hint="Mend its spelling, or take it out.", id="django_jobs.W004"
+        finding(
+            "E010", f"JOBS_BACKENDS[{alias!r}] keeps jobs outside of the database, and JOBS_SIGNING_KEY is not set."
         )
-        for name in strange
+        for alias in outside
     ]
 
 
 @checks.register("django_jobs", deploy=True)
-def check_signing(app_configs: Apps, **_: Any) -> Messages:
-    """W005: envelopes are verified."""
-    if conf.verify_signatures:
-        return []
-    return [
-        checks.Warning(
-            "JOBS_VERIFY_SIGNATURES is False: whoever can write to the store chooses what your workers run.",
-            hint="Set it to True, and JOBS_SIGNING_KEY to a secret that every process has.",
-            id="django_jobs.W005",
-        )
-    ]
+def check_debug(app_configs: Apps, **_: Any) -> Messages:
+    """W007: no worker runs with DEBUG."""
+    return [finding("W007", "DEBUG is True: a job's errors are shown with what it held.")] if settings.DEBUG else []

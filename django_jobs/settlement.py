@@ -24,6 +24,8 @@ from .runtime import Claim, ErrorRecord, Outcome
 
 logger = get_logger("worker")
 HISTORY_TRACEBACK_BYTES = 4096
+HISTORY_ENTRY_BYTES = HISTORY_TRACEBACK_BYTES + 1400
+"""Of one entry of a history: its traceback, its message of 1,000, and the rest."""
 
 
 class Settlement(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -50,15 +51,21 @@ def build(alias: str, configured: Any) -> Backend:
     if alias not in configured:
         known = ", ".join(sorted(configured))
         raise ImproperlyConfigured(f"JOBS_BACKENDS has no backend {alias!r}. It has: {known}.")
-    entry = configured[alias]
+    entry, where = configured[alias], f"JOBS_BACKENDS[{alias!r}]"
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("OPTIONS") or {}, Mapping):
+        raise ImproperlyConfigured(
+            f'{where} is {entry!r:.80}. Make it a dict: {{"BACKEND": "dotted.path.of.a.Backend", "OPTIONS": {{}}}}.'
+        )
     if unknown := set(entry) - {"BACKEND", "OPTIONS"}:
-        raise ImproperlyConfigured(f"JOBS_BACKENDS[{alias!r}]: unknown key {min(unknown)!r}. Put it under OPTIONS.")
+        raise ImproperlyConfigured(f"{where}: unknown key {min(map(str, unknown))!r}. Put it under OPTIONS.")
+    path = entry.get("BACKEND")
     try:
-        backend_class = import_string(entry["BACKEND"])
-    except (KeyError, ImportError) as error:
-        raise ImproperlyConfigured(f"JOBS_BACKENDS[{alias!r}]['BACKEND']: {error}.") from error
-    backend: Backend = backend_class(alias, entry.get("OPTIONS") or {})
-    return backend
+        backend_class = import_string(path) if isinstance(path, str) else None
+    except ImportError as error:
+        raise ImproperlyConfigured(f"{where}['BACKEND']: {error}.") from error
+    if not isinstance(backend_class, type) or not issubclass(backend_class, Backend):
+        raise ImproperlyConfigured(f"{where}['BACKEND'] is {path!r:.80}. Make it the dotted path of a backend class.")
+    return backend_class(alias, entry.get("OPTIONS") or {})
 
 
 def _forget(*, setting: str, **_: Any) -> None:

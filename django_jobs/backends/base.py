@@ -312,3 +312,7 @@ class Backend(ABC):
     def check(self) -> list[CheckMessage]:
         """What is wrong with the backend's options or its store, for `manage.py check`."""
         return []
+
+    def check_store(self, databases: Collection[str]) -> list[CheckMessage]:
+        """What is wrong with the store itself, which is asked. Of databases, only these may be asked."""
+        return []

@@ -10,8 +10,6 @@ from typing import TextIO
 from ..redaction import clip
 from ..settlement import Settlement
 
-SHOWS = ("lines", "json", "quiet")
-
 
 class Console:
     """Prints outcomes and what the worker does. `show` is lines, json or quiet."""

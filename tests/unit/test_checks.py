@@ -1,9 +1,16 @@
+import re
+from pathlib import Path
+
 import pytest
 from django.core import checks
 from django.db import connections
 
 from django_jobs import JobHandler
 from django_jobs import checks as own_checks
+from django_jobs.backends import Supports
+from django_jobs.backends.memory import MemoryBackend
+from django_jobs.conf import declared
+from django_jobs.findings import RULES
 
 
 class Handler(JobHandler):
@@ -39,6 +46,40 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E002", "JOBS_QUEUES", {"a": {"keep_completed": "7d"}}, {"a": {"keep_completed": 0}}),
         ("E002", "JOBS_QUEUES", {"a": {"backend": "none"}}, {"a": {"backend": "default"}}),
         ("E003", "JOBS_DEFAULTS", {"ttl": "soon"}, {"ttl": "7d"}),
+        ("E001", "JOBS", ["a.b.Handler"], {}),
+        ("E002", "JOBS_QUEUES", {"a": ["max_workers"]}, {"a": None}),
+        ("E002", "JOBS_QUEUES", ["a", 5], ["a"]),
+        ("E002", "JOBS_QUEUES", [["a"]], ("a",)),
+        ("E002", "JOBS_QUEUES", {"a": {5: 1}}, {"a": {"max_workers": 1}}),
+        ("E004", "JOBS_BACKENDS", {"default": "some.path"}, {"default": {"BACKEND": DATABASE}}),
+        ("E004", "JOBS_BACKENDS", {"default": {"BACKEND": 5}}, {"default": {"BACKEND": DATABASE}}),
+        ("E004", "JOBS_BACKENDS", {"default": {"BACKEND": "os.path"}}, {"default": {"BACKEND": DATABASE}}),
+        (
+            "E004",
+            "JOBS_BACKENDS",
+            {"default": {"BACKEND": DATABASE, "OPTIONS": "x"}},
+            {"default": {"BACKEND": DATABASE}},
+        ),
+        ("E009", "JOBS_BACKENDS", [DATABASE], {"default": {"BACKEND": DATABASE}}),
+        ("E009", "JOBS_CLAIM_BATCH", 10.5, 10),
+        ("E009", "JOBS_POLL_INTERVAL", float("nan"), 0.5),
+        ("E009", "JOBS_POLL_INTERVAL", True, 1),
+        ("E009", "JOBS_KEEP_EVENTS", -1, None),
+        ("E009", "JOBS_SHOW", "loudly", "quiet"),
+        ("E009", "JOBS_SIGNING_KEY", 5, None),
+        ("E001", "JOBS_ALIASES", {"old": "no.such"}, {"old": "trial.noop"}),
+        ("E009", "JOBS_ALIASES", {"old": 5}, {}),
+        ("E012", "JOBS_MIDDLEWARE", ["no.such.middleware"], []),
+        ("E012", "JOBS_MIDDLEWARE_ALLOWED", ["os.path"], ["os.getcwd"]),
+        ("E012", "JOBS_CONTAINER", "no.such.container", "os.getcwd"),
+        ("E012", "JOBS_BACKOFFS", {"mine": 5}, {"mine": len}),
+        ("E009", "JOBS_MIDDLEWARE", "os.getcwd", ["os.getcwd"]),
+        ("W008", "JOBS_QUEUES", {"a": {"handlers": []}}, {"a": {"handlers": None}}),
+        ("W009", "JOBS_QUEUES", {"a": {"handlers": ["no.such"]}}, {"a": {"handlers": ["trial.noop"]}}),
+        ("E002", "JOBS_QUEUES", {"a": {"handlers": "trial.noop"}}, {"a": {"handlers": ["trial.noop"]}}),
+        ("W010", "JOBS_BUILTINS", ["callable"], ["command"]),
+        ("E011", "JOBS_BUILTINS", ["comand"], []),
+        ("W010", "JOBS_COMMANDS_ALLOWED", [], ["clearsessions"]),
         ("E009", "JOBS_DEFAULTS", None, {}),
         ("E009", "JOBS_LEASE_SECONDS", "30", 30),
         ("E009", "JOBS_CLAIM_BATCH", 0, 10),
@@ -75,7 +116,8 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E005", "JOBS_DATABASE_ALIAS", "nowhere", "default"),
         ("E007", "JOBS_LEASE_SECONDS", 14, 15),
         ("E007", "JOBS_HEARTBEAT_INTERVAL", 11, 10),
-        ("E008", "JOBS_MAX_PAYLOAD_BYTES", 200_000, 90_000),
+        ("E008", "JOBS_MAX_PAYLOAD_BYTES", 120_000, 80_000),
+        ("E008", "JOBS_MAX_HISTORY", 60, 25),
         ("E008", "JOBS_MAX_RESULT_BYTES", 200_000, 90_000),
         ("E008", "JOBS_MAX_TRACEBACK_BYTES", 100_000, 16_384),
         ("W004", "JOBS_PAYLOD_BYTES", 1, None),
@@ -116,6 +158,13 @@ def test_sqlite_with_deferred_transactions_or_without_its_log_is_a_warning(optio
     assert found() == ["django_jobs.W002"]
 
 
+def test_sqlite_that_gives_up_at_once_is_a_warning(options):
+    options["timeout"] = 1
+    assert found() == ["django_jobs.W013"]
+    options["timeout"] = 20
+    assert found() == []
+
+
 @pytest.fixture
 def vendor(monkeypatch):
     def pretend(name):
@@ -136,17 +185,131 @@ def test_a_database_that_cannot_keep_jobs_is_an_error(vendor):
     assert found() == ["django_jobs.E006"]
 
 
-def test_every_id_says_what_to_do(settings):
-    settings.JOBS = {"a": "no.such.Handler"}
-    settings.JOBS_QUEUES = 5
-    settings.JOBS_DEFAULTS = {"colour": 1}
-    settings.JOBS_DEFAULT_BACKEND = "other"
-    settings.JOBS_LEASE_SECONDS = 1
-    settings.JOBS_MAX_PAYLOAD_BYTES = 10**9
-    settings.JOBS_STRANGE = 1
-    messages = checks.run_checks(tags=["django_jobs"])
-    assert {m.id[-4:] for m in messages} == {"E001", "E002", "E003", "E004", "E007", "E008", "W004"}
-    assert all(m.hint and m.msg for m in messages)
+def messages(deploy=False, databases=None):
+    return checks.run_checks(tags=["django_jobs"], include_deployment_checks=deploy, databases=databases)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("JOBS", ["a.b.Handler"], "JOBS is ['a.b.Handler'], and not a dict"),
+        ("JOBS_QUEUES", 5, "JOBS_QUEUES is 5. Make it a list of names, a text"),
+        ("JOBS_QUEUES", {"mail": {"max_attempts": 0}}, "JOBS_QUEUES['mail']: max_attempts: '0' is not a whole number"),
+        (
+            "JOBS_QUEUES",
+            {"mail": {"max_workers": 0}},
+            "JOBS_QUEUES['mail']['max_workers'] is 0. Make it a whole number",
+        ),
+        ("JOBS_BACKENDS", {"default": "path"}, "JOBS_BACKENDS['default'] is 'path'. Make it a dict"),
+        ("JOBS_POLL_INTERVAL", "1", "JOBS_POLL_INTERVAL is '1'."),
+        ("JOBS_MAX_HISTORY", 60, "JOBS_MAX_HISTORY makes 329,760"),
+    ],
+)
+def test_a_message_names_the_place(settings, name, value, says):
+    setattr(settings, name, value)
+    assert any(message.msg.startswith(says) or says in message.msg for message in messages())
+
+
+def test_every_queue_that_is_wrong_is_named(settings):
+    settings.JOBS_QUEUES = {"a": {"priority": 1000}, "b": {}, "c": {"timeout": 0}}
+    assert [message.msg[:16] for message in messages()] == ["JOBS_QUEUES['a']", "JOBS_QUEUES['c']"]
+
+
+def test_a_secret_is_not_printed(settings):
+    settings.JOBS_SIGNING_KEY = ["hush-hush"]
+    settings.JOBS_SIGNING_KEY_FALLBACKS = "hush-hush"
+    found = messages(deploy=True)
+    assert [message.id for message in found] == ["django_jobs.E009", "django_jobs.E009"]
+    assert "hush" not in str(found)
+
+
+GARBAGE = [
+    None,
+    5,
+    -1,
+    1.5,
+    True,
+    float("nan"),
+    "text",
+    "",
+    [],
+    ["x"],
+    [[]],
+    {},
+    {"x": None},
+    {5: []},
+    object(),
+    b"raw",
+]
+
+
+@pytest.mark.parametrize("setting", [setting.name for setting in declared()])
+def test_no_value_of_a_setting_breaks_the_checks(settings, setting):
+    for value in GARBAGE:
+        setattr(settings, setting, value)
+        for message in messages(deploy=True):
+            assert message.msg
+            assert message.hint
+
+
+@pytest.mark.parametrize("setting", [setting.name for setting in declared()])
+def test_a_value_of_a_wrong_kind_is_found_whatever_the_setting(settings, setting):
+    setattr(settings, setting, object())
+    assert {message.id[-4:] for message in messages()} & {"E001", "E002", "E003", "E009"}
+
+
+# -- before a deployment ----------------------------------------------------------------------------------------------
+
+LONG = "a-random-text-of-more-than-32-characters"
+
+
+@pytest.mark.parametrize("weak", ["django-insecure-" + LONG, "short", "ab" * 40])
+def test_a_key_that_can_be_guessed_is_a_warning_before_a_deployment(settings, weak):
+    settings.SECRET_KEY = weak
+    assert found(deploy=True) == ["django_jobs.W006"]
+    assert found() == []
+    settings.JOBS_SIGNING_KEY = LONG
+    assert found(deploy=True) == []
+    settings.SECRET_KEY, settings.JOBS_SIGNING_KEY = LONG, weak
+    assert found(deploy=True) == ["django_jobs.W006"]
+
+
+class Elsewhere(MemoryBackend):
+    """Stands for a store beside the database."""
+
+    supports = Supports()
+
+
+def test_a_store_beside_the_database_needs_a_key_of_its_own_before_a_deployment(settings):
+    settings.JOBS_BACKENDS = {"default": {"BACKEND": f"{__name__}.Elsewhere"}}
+    assert found() == []
+    assert found(deploy=True) == ["django_jobs.E010"]
+    settings.JOBS_SIGNING_KEY = LONG
+    assert found(deploy=True) == []
+
+
+def test_debug_is_a_warning_before_a_deployment(settings):
+    settings.DEBUG = True
+    assert found() == []
+    assert found(deploy=True) == ["django_jobs.W007"]
+
+
+# -- the table ------------------------------------------------------------------------------------------------------
+
+
+def test_every_rule_of_the_table_has_a_test_and_every_id_is_in_the_table():
+    root = Path(__file__).resolve().parents[2]
+    tests = Path(__file__).read_text() + (root / "tests/integration/test_checks.py").read_text()
+    assert [rule for rule in RULES if rule not in tests] == []
+    code = [path.read_text() for path in (root / "django_jobs").rglob("*.py")]
+    used = {rule for text in code for rule in re.findall(r'finding\(\s*"([EW]\d{3})"', text)}
+    assert used == set(RULES)
+
+
+def test_every_rule_says_what_is_wrong_and_what_to_do():
+    for rule in RULES.values():
+        assert rule.wrong.endswith(".")
+        assert rule.do.endswith(".")
 
 
 def test_every_check_is_registered():

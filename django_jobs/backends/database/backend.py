@@ -401,6 +401,11 @@ class DatabaseBackend(Backend):
 
         return check_database(self.alias, self.database)
 
+    def check_store(self, databases: Collection[str]) -> list[CheckMessage]:
+        from .checks import check_server
+
+        return check_server(self.database) if self.database in databases else []
+
     # -- within -----------------------------------------------------------------------------------------------
 
     def _locked(self, model: type[Any], job_id: str) -> Any:

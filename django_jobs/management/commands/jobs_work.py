@@ -11,13 +11,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...backends import get_backend
-from ...conf import ISOLATIONS, conf
+from ...conf import ISOLATIONS, SHOWS, conf
 from ...exceptions import InvalidDefinition
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...names import check_queue
 from ...worker.assembly import WorkerOptions, assemble
-from ...worker.console import SHOWS
 from ...worker.coordinator import Chore, Limits
 from ...worker.interrupts import StopSignals
 

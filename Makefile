@@ -8,7 +8,7 @@ MANAGE = $(BIN)/python manage.py
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture bench bench-peers check lint format types contracts project clean
+.PHONY: help demo test torture bench bench-peers check lint format types contracts reference project clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ types: venv-dev ## check the types
 
 contracts: venv-dev ## check who imports whom
 	@$(BIN)/lint-imports
+
+reference: venv-dev ## write the pages of docs/reference anew
+	@$(BIN)/python scripts/reference.py
 
 project: venv-dev ## check the settings and that no migration is missing
 	@$(MANAGE) check

@@ -403,9 +403,12 @@ class Coordinator:
             if room <= 0:
                 break
         self._cycles += 1
-        self._empty = room > 0 and suspects
+        # Only a look that brings nothing says that nothing is there: one that brings a few may not have seen all.
+        self._empty = room == asked and suspects
         if room > 0:
             self._look_at = time.monotonic() + self.poll_interval
+            if self.limits.when_empty and room < asked:
+                self._look_at = self._suspects_at = 0.0
         if room == asked and self.limits.cycles is not None:
             self.console.empty(self.queues)
 

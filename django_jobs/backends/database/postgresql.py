@@ -106,6 +106,9 @@ class PostgreSQLStatements(Statements):
                 [*params, worker_id],
             )
             rows = cursor.fetchall()
+        if stretches and not rows:
+            marks.forget()
+            return self.claim(queue, worker_id, limit, suspect)
         if not suspect:
             marks.claimed((rank, since, uid) for uid, *_, rank, since in rows)
             if not stretches:

@@ -22,9 +22,10 @@ from django.utils.translation import ngettext
 
 from ..backends import Backend, get_backend
 from ..definition import seconds
-from ..exceptions import InvalidDefinition, JobsError
+from ..exceptions import InvalidDefinition, JobsError, StoreUnavailable
 from ..ids import parse_id
 from ..maintenance.states import state_meant
+from ..maintenance.store import store_of
 from ..names import check_queue
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ class JobsCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             self.run(**options)
+        except (DatabaseError, InterfaceError, StoreUnavailable) as error:
+            why = self.not_ready(options) or _("The database could not do that: %(error)s") % {"error": error}
+            raise CommandError(why) from error
         except (JobsError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
-        except (DatabaseError, InterfaceError) as error:
-            raise CommandError(_("The database could not do that: %(error)s") % {"error": error}) from error
 
     def run(self, **options: Any) -> None:
         """Do it."""
@@ -97,6 +99,14 @@ class JobsCommand(BaseCommand):
     def backend(self, options: dict[str, Any]) -> Backend:
         """The backend that was asked for."""
         return get_backend(options["backend"])
+
+    def not_ready(self, options: dict[str, Any]) -> str:
+        """Why the database can't do anything of ours yet, with what to do; empty where it is something else."""
+        try:
+            store = store_of(self.backend(options))
+            return "" if store is None else store.not_ready()
+        except (DatabaseError, InterfaceError, ImproperlyConfigured):
+            return ""
 
     # -- ends -------------------------------------------------------------------------------------------------
 

@@ -37,11 +37,8 @@ def assemble(
     one.
     """
     per_queue = [conf.queue(name) for name in queues]
-    isolation = options.isolation or ("inline" if options.limits.cycles is not None else per_queue[0].isolation)
-    if not hasattr(os, "fork"):
-        isolation = "inline"
     executor: Executor
-    if isolation == "pool":
+    if isolation_of(queues, options) == "pool":
         recycled = [q.max_jobs_per_child for q in per_queue if q.max_jobs_per_child]
         executor = Pool(
             size=options.max_workers or max(q.max_workers for q in per_queue),
@@ -61,3 +58,10 @@ def assemble(
         poll_interval=conf.poll_interval if options.poll_interval is None else options.poll_interval,
     )
     return coordinator
+
+
+def isolation_of(queues: Sequence[str], options: WorkerOptions) -> str:
+    """Where a worker of `queues` runs its jobs."""
+    if not hasattr(os, "fork"):
+        return "inline"
+    return options.isolation or ("inline" if options.limits.cycles is not None else conf.queue(queues[0]).isolation)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.utils import timezone
 
 from django_jobs import Jobs
@@ -101,7 +102,7 @@ def store(store: DatabaseBackend, settings: Any) -> DatabaseBackend:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_no_command_knows_is_a_usage_error(command: str) -> None:
-    assert run(command, "--visibility", "30").code == 2
+    assert run(command, "--no-such-flag", "30").code == 2
 
 
 @pytest.mark.django_db
@@ -173,7 +174,39 @@ def test_reap_where_nothing_was_lost(store: DatabaseBackend) -> None:
     assert place_of(held) == "running"
 
 
-@pytest.mark.parametrize("arguments", [["default", "--all"], ["No Queue"], ["--loop", "0"], ["--loop", "soon"]])
+def test_reap_leaves_what_was_claimed_too_lately(store: DatabaseBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_jobs.maintenance.reap.BATCH", 2)
+    jobs = Jobs.push_many("trial.noop", range(7))
+    lose(store, "default")
+    rows = Job.objects.using(store.database).filter(pk__in=[jobs[1], *jobs[5:]])
+    rows.update(started_at=F("started_at") - timedelta(minutes=10))
+    assert run("jobs_reap", "--visibility", "9m", "--dry-run").out == "Would reap 3 job(s) from queue 'default'.\n"
+    assert run("jobs_reap", "--visibility", "9m", "--json").json["reaped"] == {"default": 3}
+    assert [place_of(job) for job in jobs] == ["running", "pending", *["running"] * 3, "pending", "pending"]
+    assert run("jobs_reap", "--visibility", "9m").out == "No job was lost.\n"
+    assert run("jobs_reap").out == "Reaped 4 expired message(s) from queue 'default'.\n"
+
+
+def test_a_dry_run_of_reap_changes_nothing(store: DatabaseBackend) -> None:
+    Jobs.push("trial.noop", queue="mail")
+    lose(store, "mail")
+    lapsed = Jobs.push("trial.noop")
+    claim_all(store, "default")
+    workers = Worker.objects.using(store.database)
+    workers.filter(state="running").update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    nobodys = Jobs.push("trial.noop")
+    Job.objects.using(store.database).filter(pk=nobodys).update(state="running")
+    ran = run("jobs_reap", "--dry-run", "--json")
+    assert ran.json == {"dry_run": True, "reaped": {"default": 2, "mail": 1}, "total": 3}
+    assert run("jobs_reap", "mail", "--dry-run").out == "Would reap 1 job(s) from queue 'mail'.\n"
+    assert {place_of(lapsed), place_of(nobodys)} == {"running"}
+    assert workers.filter(state="lost").count() == 0
+    assert run("jobs_reap", "--json").json["reaped"] == {"default": 2, "mail": 1}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--dry-run", "--loop", "1"], ["default", "--all"], ["No Queue"], ["--loop", "0"], ["--loop", "soon"]]
+)
 def test_reap_usage(arguments: list[str]) -> None:
     assert run("jobs_reap", *arguments).code == 2
 

@@ -263,11 +263,23 @@ def test_the_worker_says_what_to_do_when_the_tables_are_missing(queue: DatabaseB
     assert "manage.py migrate" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--max-workers", "0"], ["Bad Name"], ["--backend", "none"], ["--show", "x"]])
+@pytest.mark.parametrize("arguments", [["--max-workers", "0"], ["Bad Name"], ["--show", "x"], ["--sleep", "soon"]])
 def test_bad_arguments_are_usage_errors(queue: DatabaseBackend, arguments: list[str]) -> None:
     done = run(arguments, site_env(queue.database))
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_not_there_or_has_no_effect_is_told(queue: DatabaseBackend) -> None:
+    done = run(["--backend", "none"], site_env(queue.database))
+    assert (done.returncode, "none" in done.stderr) == (1, True)
+    done = run(["--once", "--max-workers", "4", "elsewhere"], site_env(queue.database))
+    assert done.returncode == 0
+    assert "--max-workers is ignored" in done.stderr
+    assert "'elsewhere' is not in JOBS_QUEUES" in done.stderr
+    done = run(["--max-workers", "1", "--stop-when-empty", "--json"], site_env(queue.database))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout.splitlines()[0]) == {"worker": "processing queue 'default'"}
 
 
 def run(arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -7,14 +7,16 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connections, transaction
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Min
 from django.db.models.expressions import RawSQL
 
-from ... import envelope
+from ... import envelope, migrations
 from ...conf import conf
 from ...definition import JobDefinition
 from ...envelope import unique_key
@@ -271,14 +273,18 @@ class DatabaseBackend(Backend):
         return self.sql.wakeup(queues)
 
     def not_ready(self) -> str:
+        connection = connections[self.database]
         try:
-            tables = connections[self.database].introspection.table_names()
+            if Worker._meta.db_table not in connection.introspection.table_names():
+                says = f"The database {self.database!r} has no tables for jobs yet."
+            elif missing := _missing_migrations(connection):
+                says = f"The tables for jobs in the database {self.database!r} are older than the code ({missing})."
+            else:
+                return ""
         except DatabaseError:
             return ""  # away just now: the worker waits for it
-        if Worker._meta.db_table in tables:
-            return ""
         option = "" if self.database == "default" else f" --database {self.database}"
-        return f"The database {self.database!r} has no tables for jobs yet. Run: manage.py migrate{option} django_jobs"
+        return f"{says} Run: manage.py migrate{option} django_jobs"
 
     def close(self) -> None:
         connections[self.database].close()
@@ -460,3 +466,10 @@ def _key_again(definition: JobDefinition | None) -> str | None:
 def _storable(data: Mapping[str, Any]) -> Any:
     """`data` as every database's JSON column takes it: bounded, and without the NUL that PostgreSQL refuses."""
     return json.loads(result_json(dict(data)).replace("\\u0000", "\\ufffd"))
+
+
+def _missing_migrations(connection: Any) -> str:
+    """The first of our migrations that has not been run; none where the tables were made without migrations."""
+    done = {name for app, name in MigrationRecorder(connection).applied_migrations() if app == Worker._meta.app_label}
+    ours = sorted(module.name for module in iter_modules(migrations.__path__))
+    return next((name for name in ours if done and name not in done), "")

@@ -6,16 +6,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import QuerySet, Value
-from django.db.models.functions import StrIndex
-from django.db.models.lookups import GreaterThan
+from django.db.models import QuerySet
 
 from ..backends import Backend
 from ..backends.database import DatabaseBackend
 from ..exceptions import JobConflict
 from ..models import CompletedJob, FailedJob, Job
+from .narrow import narrowed
 from .states import FINISHED, LIVE, RUNNING, in_live_state
-from .store import ago, delete_some, store_of
+from .store import delete_some, store_of
 
 BATCH = 500
 
@@ -117,20 +116,16 @@ def _selected(store: DatabaseBackend, chosen: Selection) -> Iterator[tuple[str, 
         else:
             rows = FailedJob.objects.using(store.database)
             rows = rows if state == "failed" else rows.filter(reason=state)
-        yield state, _filtered(store, rows, chosen, since="enqueued_at" if state in LIVE else "finished_at")
-
-
-def _filtered(store: DatabaseBackend, rows: QuerySet[Any, Any], chosen: Selection, since: str) -> QuerySet[Any, Any]:
-    if chosen.queues is not None:
-        rows = rows.filter(queue__in=list(chosen.queues))
-    # Said twice: `=` on MySQL and LIKE on SQLite take no heed of case, and what goes must be just what was meant.
-    if chosen.handler is not None:
-        rows = rows.filter(handler=chosen.handler, handler__contains=chosen.handler)
-    if chosen.group is not None:
-        rows = rows.filter(group=chosen.group, group__contains=chosen.group)
-    if chosen.tag is not None:
-        tag = f" {chosen.tag} "
-        rows = rows.filter(GreaterThan(StrIndex("tags", Value(tag)), 0), tags__contains=tag)
-    if chosen.older_than is not None:
-        rows = rows.filter(**{f"{since}__lt": ago(store, chosen.older_than)})
-    return rows
+        yield (
+            state,
+            narrowed(
+                store,
+                rows,
+                queues=chosen.queues,
+                handler=chosen.handler,
+                group=chosen.group,
+                tag=chosen.tag,
+                older_than=chosen.older_than,
+                since="enqueued_at" if state in LIVE else "finished_at",
+            ),
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from django.db.models import QuerySet
@@ -11,7 +11,10 @@ from ..backends import Backend
 from ..backends.database import DatabaseBackend
 from ..exceptions import JobConflict, JobNotFound
 from ..models import FailedJob, FailureReason
+from .narrow import narrowed
 from .store import store_of
+
+PROGRESS_JOBS = 100
 
 
 @dataclass(slots=True)
@@ -25,17 +28,35 @@ class RetryReport:
 
 @dataclass(frozen=True, slots=True)
 class FailedFilter:
-    """Which failed jobs: None is no restriction. Rejected jobs are chosen only where `reasons` names them."""
+    """Which failed jobs: None is no restriction. Rejected jobs are chosen only where `reasons` names them.
+
+    `older_than` is in seconds since the failure, by the store's clock.
+    """
 
     queues: Collection[str] | None = None
     reasons: Collection[str] | None = None
     handler: str | None = None
+    group: str | None = None
+    tag: str | None = None
+    older_than: float | None = None
 
 
-def retry_ids(backend: Backend, ids: Iterable[str], *, delay: float = 0.0, resign: bool = False) -> RetryReport:
-    """Retry these jobs, each in a transaction of its own: one that can't be retried stops no other."""
+def retry_ids(
+    backend: Backend,
+    ids: Iterable[str],
+    *,
+    delay: float = 0.0,
+    resign: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> RetryReport:
+    """Retry these jobs, each in a transaction of its own: one that can't be retried stops no other.
+
+    `progress` is told the number so far, now and then.
+    """
     report = RetryReport()
-    for job_id in ids:
+    for number, job_id in enumerate(ids):
+        if progress is not None and number % PROGRESS_JOBS == PROGRESS_JOBS - 1:
+            progress(number + 1)
         try:
             backend.retry(job_id, delay=delay, resign=resign)
         except JobNotFound:
@@ -55,6 +76,7 @@ def retry_failed(
     delay: float = 0.0,
     resign: bool = False,
     dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> RetryReport:
     """Retry the failed jobs of a filter, the oldest failure first, at most `limit` (None: all of them).
 
@@ -63,7 +85,8 @@ def retry_failed(
     """
     if dry_run:
         return RetryReport(retried=matching(backend, chosen, limit=limit))
-    report = retry_ids(backend, matching(backend, chosen, limit=limit), delay=delay, resign=resign)
+    ids = matching(backend, chosen, limit=limit)
+    report = retry_ids(backend, ids, delay=delay, resign=resign, progress=progress)
     report.missing.clear()
     return report
 
@@ -81,11 +104,15 @@ def matching(backend: Backend, chosen: FailedFilter, *, limit: int | None = None
 
 
 def _rows(store: DatabaseBackend, chosen: FailedFilter) -> QuerySet[FailedJob]:
-    rows = FailedJob.objects.using(store.database)
-    if chosen.queues is not None:
-        rows = rows.filter(queue__in=list(chosen.queues))
-    if chosen.handler is not None:
-        rows = rows.filter(handler=chosen.handler)
+    rows = narrowed(
+        store,
+        FailedJob.objects.using(store.database),
+        queues=chosen.queues,
+        handler=chosen.handler,
+        group=chosen.group,
+        tag=chosen.tag,
+        older_than=chosen.older_than,
+    )
     if chosen.reasons is not None:
         return rows.filter(reason__in=list(chosen.reasons))
     return rows.exclude(reason=FailureReason.REJECTED)

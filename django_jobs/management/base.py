@@ -92,6 +92,13 @@ class JobsCommand(BaseCommand):
         except ValueError as error:
             self.usage_error(str(error))
 
+    def add_filters(self, parser: ArgumentParser, older_than: str) -> None:
+        """`--handler`, `--group`, `--tag`, and `--older-than` with its help."""
+        parser.add_argument("--handler", metavar="K", help=_("Only jobs of this handler key."))
+        parser.add_argument("--group", metavar="G", help=_("Only jobs of this group."))
+        parser.add_argument("--tag", metavar="T", help=_("Only jobs with this tag."))
+        parser.add_argument("--older-than", type=duration, metavar="S", help=older_than)
+
     def add_json(self, parser: ArgumentParser) -> None:
         """`--json`."""
         parser.add_argument("--json", action="store_true", help=_("Print JSON."))

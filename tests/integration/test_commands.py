@@ -277,6 +277,39 @@ def test_retry_filters(store: DatabaseBackend, failed: Failed) -> None:
     assert ids(Job, store) == {dead, refused, mail}
 
 
+@pytest.mark.parametrize("flags", [["--group", "night"], ["--tag", "red"], ["--older-than", "1h"]])
+def test_retry_narrows_by_what_a_job_is_labelled_and_by_age(
+    store: DatabaseBackend, failed: Failed, flags: list[str]
+) -> None:
+    meant, other = failed(), failed()
+    rows = FailedJob.objects.using(store.database)
+    rows.filter(pk=meant).update(group="night", tags=" red ", finished_at=F("finished_at") - timedelta(hours=2))
+    rows.filter(pk=other).update(group="Night", tags=" Red ")
+    assert run("jobs_retry", *flags).out == "Retried 1 job.\n"
+    assert (place_of(meant), place_of(other)) == ("pending", "failed")
+
+
+def test_retry_tells_its_progress(store: DatabaseBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    Jobs.push_many("trial.fail", range(5), max_attempts=1)
+    work_off(store)
+    monkeypatch.setattr("django_jobs.maintenance.retry.PROGRESS_JOBS", 2)
+    seen: list[int] = []
+    assert len(retry_failed(store, FailedFilter(), progress=seen.append).retried) == 5
+    assert seen == [2, 4]
+
+
+def test_progress_is_for_terminals_alone(store: DatabaseBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("django_jobs.management.commands.jobs_dispatch.SLICE", 2)
+    for stream, watched in ((StringIO(), False), (Terminal(), True)):
+        call_command("jobs_dispatch", "trial.noop", "--count", "3", stdout=StringIO(), stderr=stream)
+        assert ("\r3 " in stream.getvalue()) is watched
+        assert stream.getvalue().endswith(f"\r{'':12}\r") is watched, "the line is taken away in the end"
+
+
 def test_retry_takes_the_oldest_failures_up_to_the_limit(store: DatabaseBackend, failed: Failed) -> None:
     first, second, third = failed(), failed(), failed()
     later = clock(store) + timedelta(hours=1)

@@ -14,7 +14,7 @@ from ...backends import Backend
 from ...maintenance.delete import BATCH, DeleteReport, Selection, delete_ids, delete_selected
 from ...maintenance.states import EVERY, RUNNING
 from ...maintenance.store import store_of
-from ..base import JobsCommand, at_least_one, duration, job_id
+from ..base import JobsCommand, at_least_one, job_id
 
 
 class Command(JobsCommand):
@@ -28,21 +28,16 @@ class Command(JobsCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("ids", nargs="*", type=job_id, metavar="id", help=_("Ids of jobs."))
         self.add_queues(parser)
-        parser.add_argument("--handler", metavar="K", help=_("Only jobs of this handler key."))
         self.add_states(
             parser, _("Only jobs in this state: %(states)s. May be repeated.") % {"states": ", ".join(EVERY)}
         )
-        parser.add_argument(
-            "--older-than",
-            type=duration,
-            metavar="S",
-            help=_(
+        self.add_filters(
+            parser,
+            older_than=_(
                 "Only jobs that finished longer ago than this, or that were enqueued longer ago and have not finished: "
                 "seconds, or a text such as 7d."
             ),
         )
-        parser.add_argument("--group", metavar="G", help=_("Only jobs of this group."))
-        parser.add_argument("--tag", metavar="T", help=_("Only jobs with this tag."))
         parser.add_argument("--all", action="store_true", help=_("Every job, where no filter is given."))
         parser.add_argument("--force", action="store_true", help=_("Running jobs too. What they do is not undone."))
         parser.add_argument("--dry-run", action="store_true", help=_("Delete nothing; say how many there are."))

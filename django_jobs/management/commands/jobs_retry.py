@@ -41,7 +41,9 @@ class Command(JobsCommand):
             _("Only jobs that failed so: %(reasons)s. Default: every one but rejected.")
             % {"reasons": ", ".join(FailureReason.values)},
         )
-        parser.add_argument("--handler", metavar="K", help=_("Only jobs of this handler key."))
+        self.add_filters(
+            parser, older_than=_("Only jobs that failed longer ago than this: seconds, or a text such as 2h.")
+        )
         parser.add_argument(
             "--limit",
             type=at_least_one,
@@ -62,25 +64,35 @@ class Command(JobsCommand):
         ids, queues = self.targets(options["targets"])
         queues += options["queues"] or []
         reasons = self.reasons(options["states"], resign=options["resign"])
-        filtered = bool(queues or reasons or options["handler"] or options["all"])
+        chosen = FailedFilter(
+            queues or None,
+            reasons or None,
+            handler=options["handler"],
+            group=options["group"],
+            tag=options["tag"],
+            older_than=options["older_than"],
+        )
+        filtered = chosen != FailedFilter() or options["all"]
         if ids and filtered:
             self.usage_error(_("give ids or a filter, not both"))
         if ids and options["limit"]:
             self.usage_error(_("--limit goes with a filter; every id that is given is retried"))
         if not ids and not filtered:
-            self.usage_error(_("give ids of failed jobs, a queue, --status, --handler or --all"))
+            self.usage_error(_("give ids of failed jobs, a queue, another filter or --all"))
         backend = self.backend(options)
         if ids:
             report = self.retry_ids(backend, ids, options)
         else:
             report = retry_failed(
                 backend,
-                FailedFilter(queues or None, reasons or None, options["handler"]),
+                chosen,
                 limit=options["limit"] or (None if options["all"] else DEFAULT_LIMIT),
                 delay=options["delay"],
                 resign=options["resign"],
                 dry_run=options["dry_run"],
+                progress=self.count,
             )
+            self.count(None)
         self.report(report, as_json=options["json"], dry_run=options["dry_run"])
         if ids and (report.missing or report.skipped):
             raise CommandError(_("Not every job could be retried."))

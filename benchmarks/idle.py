@@ -1,20 +1,18 @@
 """What a worker costs that has nothing to do: memory and CPU of all its processes together.
 
 Memory is PSS: a page that processes share counts once for all of them. The bare minimum is one Python process with the
-site loaded and a connection to the store open, which sleeps. Read from `/proc`, so on Linux alone.
+site loaded and a connection to the store open, which sleeps.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from .harness import Contenders, Figures
+from .processes import cpu_seconds, memory_mb
 from .site import ROOT, Site, wait_for, worker
 
 ROUNDS = 3
@@ -32,7 +30,7 @@ time.sleep(3600)
 
 def contenders(site: Site, *, quick: bool) -> Contenders:
     """A sleeping site, and an idle worker in each of its ways to run jobs."""
-    seconds = 2.0 if quick else 20.0
+    seconds = 2.0 if quick else 10.0
     return {
         "one process with the site": partial(_bare, site, seconds),
         "jobs_work, two children": partial(_worker, site, seconds, "pool"),
@@ -45,7 +43,11 @@ def _bare(site: Site, seconds: float) -> Figures:
         assert process.stdout is not None
         process.stdout.readline()
         try:
-            return {NEW: _memory(process.pid), WORKED: _memory(process.pid), CPU: _cpu_percent(process.pid, seconds)}
+            return {
+                NEW: memory_mb(process.pid),
+                WORKED: memory_mb(process.pid),
+                CPU: _cpu_percent(process.pid, seconds),
+            }
         finally:
             process.terminate()
 
@@ -60,40 +62,15 @@ def _worker(site: Site, seconds: float, isolation: str) -> Figures:
     with worker(site, "--isolation", isolation) as process:
         wait_for(Worker.objects.filter(state="running").exists, "a worker")
         time.sleep(SETTLE_SECONDS)
-        new = _memory(process.pid)
+        new = memory_mb(process.pid)
         fill(1_000)
         wait_for(lambda: CompletedJob.objects.count() == 1_000, "the first jobs")
         time.sleep(SETTLE_SECONDS)
-        return {NEW: new, WORKED: _memory(process.pid), CPU: _cpu_percent(process.pid, seconds)}
+        return {NEW: new, WORKED: memory_mb(process.pid), CPU: _cpu_percent(process.pid, seconds)}
 
 
 def _cpu_percent(pid: int, seconds: float) -> float:
     """Of one core."""
-    began, before = time.monotonic(), _cpu_seconds(pid)
+    began, before = time.monotonic(), cpu_seconds(pid)
     time.sleep(seconds)
-    return 100 * (_cpu_seconds(pid) - before) / (time.monotonic() - began)
-
-
-def _memory(pid: int) -> float:
-    """Megabytes."""
-    return sum(map(_pss, _tree(pid))) / 2**20
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield from _tree(int(child))
-
-
-def _pss(pid: int) -> int:
-    """Bytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
-def _cpu_seconds(pid: int) -> float:
-    ticks = 0
-    for each in _tree(pid):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return 100 * (cpu_seconds(pid) - before) / (time.monotonic() - began)

@@ -15,9 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import Figures, Results, measure, shown
-from benchmarks.site import administer
-from tests.support.servers import RedisServer
-from tests.support.services import find_service
+from tests.support.servers import PostgreSQLServer, RedisServer
 
 from . import __doc__ as about
 from .environments import ROOT, environment
@@ -102,10 +100,11 @@ def _comparisons(results: Results) -> Iterator[str]:
 
 def _measure(contender: Contender, python: Path, part: int) -> Figures:
     """Let the peer's own Python measure once, on a new and empty store."""
-    with _store(contender.store) as url, tempfile.TemporaryDirectory(prefix="jobs-peers-") as folder:
+    with _store(contender.store) as (url, server), tempfile.TemporaryDirectory(prefix="jobs-peers-") as folder:
         log = Path(folder) / "log"
         env = {**os.environ, **dict(contender.env), "PEER_STORE": url, "PEER_LOG": str(log), "PYTHONPATH": str(ROOT)}
         env |= {"PEER_TALLY": f"{folder}/tally", "PEER_VARIANT": contender.variant.partition(",")[0]}
+        env["PEER_SERVER"] = str(server or "")
         os.mkdir(env["PEER_TALLY"])
         answer = ""
         for verb in (["install"], ["measure", str(contender.enqueue // part), str(contender.drain // part)]):
@@ -122,22 +121,17 @@ def _measure(contender: Contender, python: Path, part: int) -> Figures:
 
 
 @contextmanager
-def _store(kind: str) -> Iterator[str]:
-    """The URL of a store of its own."""
+def _store(kind: str) -> Iterator[tuple[str, int | None]]:
+    """The URL of a store of its own, and the pid of its server: new, and configured as it comes."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="jobs-peers-") as folder:
-            yield f"sqlite://{folder}/jobs.sqlite3"
+            yield f"sqlite://{folder}/jobs.sqlite3", None
     elif kind == "redis":
-        # Snapshots are what Redis does when nobody configures it.
         with RedisServer("--save", "3600 1 300 100 60 10000") as server:
-            yield f"{server.service.url}/0"
+            yield f"{server.service.url}/0", server.pid
     else:
-        name = f"jobs_peers_{os.getpid()}"
-        administer(kind, f"CREATE DATABASE {name}")
-        try:
-            yield f"{find_service(kind).url}/{name}"
-        finally:
-            administer(kind, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        with PostgreSQLServer("--fsync=on") as server:
+            yield f"{server.service.url}/postgres", server.pid
 
 
 if __name__ == "__main__":

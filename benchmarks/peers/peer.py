@@ -1,12 +1,14 @@
 """What a peer's file fills in, and the measurements, which are the same for all.
 
-`PEER_STORE` is the URL of an empty store, `PEER_TALLY` the folder of the tally, `PEER_LOG` where workers may write.
+`PEER_STORE` is the URL of an empty store, `PEER_TALLY` the folder of the tally, `PEER_LOG` where workers may
+write, `PEER_SERVER` the pid of the store's server, or empty.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +16,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from benchmarks.processes import cpu_seconds
 
 from . import tally
 
@@ -64,8 +68,7 @@ def measure(peer: Peer, few: int, many: int) -> dict[str, float]:
             seconds += len(some) / _rate(bulk, some)
         if few and peer.in_bulk is not None:
             figures[f"{BULK:,} a call, jobs/s"] = len(rest) / seconds
-    figures["drain, jobs/s"] = _drain(peer, max(few, many))
-    return figures
+    return figures | _drain(peer, max(few, many))
 
 
 def _rate(act: Callable[[Sequence[int]], None], numbers: Sequence[int]) -> float:
@@ -74,17 +77,29 @@ def _rate(act: Callable[[Sequence[int]], None], numbers: Sequence[int]) -> float
     return len(numbers) / (time.perf_counter() - started)
 
 
-def _drain(peer: Peer, jobs: int) -> float:
-    """Jobs per second, from the start of the first handler until its store has every job as finished."""
+def _drain(peer: Peer, jobs: int) -> dict[str, float]:
+    """From the start of the first handler until its store has every job as finished.
+
+    CPU is that of the workers and of the store's server, all their processes together.
+    """
     tally.reset()
     with _running(peer.workers()) as processes:
+        _wait(lambda: tally.read()[1] > 0, 0.002, processes)
+        before = _cpu(processes)
         _wait(lambda: tally.read()[1] >= jobs, 0.01, processes)
         _wait(lambda: peer.left() == 0, 0.001, processes)
-        ended = time.monotonic_ns()
+        ended, used = time.monotonic_ns(), _cpu(processes) - before
     first, count = tally.read()
     if count != jobs:
         raise SystemExit(f"{count} jobs ran, not {jobs}")
-    return jobs / (ended - first) * 1e9
+    return {"drain, jobs/s": jobs / (ended - first) * 1e9, "CPU µs a job": used / jobs * 1e6}
+
+
+def _cpu(processes: list[subprocess.Popen[bytes]]) -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    pids = [process.pid for process in processes if process.poll() is None]
+    pids += [int(os.environ["PEER_SERVER"])] if os.environ["PEER_SERVER"] else []
+    return ended.ru_utime + ended.ru_stime + sum(map(cpu_seconds, pids))
 
 
 def _wait(look: Callable[[], bool], every: float, processes: list[subprocess.Popen[bytes]]) -> None:

@@ -9,22 +9,18 @@ from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, connections
-from django.db.models import F
 
 from django_jobs.backends import Backend, Settled
-from django_jobs.backends.memory import MemoryBackend
-from django_jobs.models import CompletedJob, Hold, Job, JobEvent, Queue, Worker
+from django_jobs.models import CompletedJob, Job, JobEvent, Queue, Worker
 from django_jobs.retry import OutcomeKind
 from django_jobs.testing.conformance import QUEUE, BackendContract, definition, settlement
+from tests.support.clock import ShiftedMemory, advance_database
 
 
 class TestMemory(BackendContract):
     @pytest.fixture
     def backend(self):
-        backend = MemoryBackend("memory", {})
-        backend.shift = 0.0
-        backend.clock = lambda: time.time() + backend.shift
-        return backend
+        return ShiftedMemory()
 
     def advance(self, backend: Backend, seconds: float) -> None:
         backend.shift += seconds
@@ -49,15 +45,7 @@ class TestDatabase(BackendContract):
         return store
 
     def advance(self, backend: Backend, seconds: float) -> None:
-        moments = {
-            Job: ("enqueued_at", "available_at", "started_at"),
-            CompletedJob: ("finished_at", "keep_until"),
-            Hold: ("until",),
-            Worker: ("started_at", "renewed_at", "lease_expires_at"),
-        }
-        for model, names in moments.items():
-            earlier = {name: F(name) - timedelta(seconds=seconds) for name in names}
-            model.objects.using(backend.database).update(**earlier)
+        advance_database(backend, seconds)
 
     def pause(self, backend: Backend, queue: str) -> None:
         Queue.objects.using(backend.database).create(name=queue, paused=True)

@@ -27,6 +27,14 @@ logger = get_logger("worker")
 WATCH_MILLISECONDS = 500
 
 
+def close_connections() -> None:
+    """Close every database connection and every pool of them, whose threads would be missing after a fork."""
+    connections.close_all()
+    for connection in connections.all(initialized_only=True):
+        if (close_pool := getattr(connection, "close_pool", None)) is not None:
+            close_pool()
+
+
 class Death(NamedTuple):
     """A child that has ended. `status` is as `os.waitpid` gives it; `ended_for` is why the template ended it, if it
     did.
@@ -57,7 +65,7 @@ class Template:
 
     def start(self) -> None:
         """Fork the template. Every database connection is closed first: none may cross a fork."""
-        connections.close_all()
+        close_connections()
         sys.stdout.flush()
         sys.stderr.flush()
         control = Channel()

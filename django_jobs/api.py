@@ -67,6 +67,10 @@ class JobRef(str):
         Jobs.retry(self, delay=delay, backend=self.backend)
 
 
+observers: list[Callable[[list[JobDefinition]], object]] = []
+"""Each is told what is dispatched, before it is stored. For tests (`django_jobs.testing.capture_jobs`)."""
+
+
 class Jobs:
     """The public face. Nothing here is an instance: call the class."""
 
@@ -163,6 +167,11 @@ class Jobs:
         backend = SyncBackend("sync", {"DATABASE": database} if database else {})
         backend.enqueue_many([definition])
         return JobRef(str(definition.id), backend)
+
+    @classmethod
+    def handler(cls, key: str) -> type:
+        """The handler class for a key. Raises `UnknownHandler`."""
+        return registry.get(key)
 
     @classmethod
     def backend(cls, alias: str | None = None) -> Backend:
@@ -266,6 +275,8 @@ def _store(definitions: list[JobDefinition]) -> list[JobRef]:
             skipped[str(definition.id)] = why
         else:
             by_backend.setdefault(str(definition.backend), []).append(definition)
+    for observe in observers:
+        observe([definition for definition in definitions if definition.id not in skipped])
     backends = {alias: get_backend(alias) for alias in by_backend}
     if len(backends) > 1:  # each backend checks its own before it stores them, but no other's
         for definition in definitions:

@@ -11,6 +11,9 @@ import uuid
 from .exceptions import InvalidDefinition
 from .names import shown
 
+now_ns = time.time_ns
+random_bytes = os.urandom
+"""What ids are made from, for tests to replace (`django_jobs.testing.predictable_ids`)."""
 _lock = threading.Lock()
 _last = 0
 
@@ -27,11 +30,11 @@ def new_id() -> str:
 def new_ids(number: int) -> list[str]:
     """So many new ids, rising: at a third of the cost of as many calls of `new_id()`."""
     global _last
-    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    milliseconds, rest = divmod(now_ns(), 1_000_000)
     with _lock:
         first = max((milliseconds << 12) | (rest * 4096 // 1_000_000), _last + 1)
         _last = first + number - 1
-    tails = struct.unpack(f">{number}Q", os.urandom(8 * number))
+    tails = struct.unpack(f">{number}Q", random_bytes(8 * number))
     return [_text(stamp, tail) for stamp, tail in enumerate(tails, first)]
 
 

@@ -22,6 +22,7 @@ from tests.support.site import empty_tables
 hypothesis_settings.register_profile("django_jobs", deadline=None, database=None)
 hypothesis_settings.load_profile("django_jobs")
 
+pytest_plugins = ["django_jobs.testing.pytest_plugin"]
 DATABASES = {"sqlite": "default", "postgresql": "postgresql", "mysql": "mysql"}
 
 

@@ -71,9 +71,16 @@ class MemoryBackend(Backend):
         self._lock = threading.RLock()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, and go by the real clock again."""
+        self.clock = time.time
         for kept in (self._live, self._completed, self._failed, self._workers, self._holds, self.events, self.paused):
             kept.clear()
+
+    def records(self) -> list[JobRecord]:
+        """Every job that is kept, oldest first."""
+        with self._lock:
+            rows = (*self._live.values(), *self._failed.values(), *self._completed.values())
+            return [_record_of(row) for row in sorted(rows, key=lambda row: row.id)]
 
     # -- putting in -----------------------------------------------------------------------------------------
 

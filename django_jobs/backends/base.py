@@ -270,6 +270,12 @@ class Backend(ABC):
     def record_events(self, events: Sequence[Note]) -> None:
         """Write timeline entries. A backend may have no timeline."""
 
+    def bound_waits(self, lease_seconds: float) -> None:
+        """In this process, from the next connection on, wait for no lock and no answer so long that a lease would end.
+
+        For a worker. A process that is forked from this one is not bound.
+        """
+
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         """How a worker of `queues` learns of new work."""
         return Wakeup()

@@ -44,6 +44,7 @@ def assemble(
             size=options.max_workers or max(q.max_workers for q in per_queue),
             max_jobs_per_child=min(recycled, default=None),
         )
+        backend.bound_waits(conf.lease_seconds)  # not inline, where the handlers may have the same connection
     else:
         executor = Inline(lambda: coordinator.renew_lease())
     coordinator = Coordinator(

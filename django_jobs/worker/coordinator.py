@@ -25,14 +25,13 @@ from ..retry import CANCEL, Target
 from ..runtime import Claim, wants_hooks
 from ..settlement import Settlement, conclude, give_back
 from .console import Console
-from .interrupts import StopSignals
+from .interrupts import Patience, StopSignals
 from .journal import log_settled, notes_of_claimed, notes_of_settled
 from .pace import Pace
 from .pool import Finished
 
 logger = get_logger("worker")
 
-RECONCILE_SECONDS = 10.0
 STALE_SECONDS = 1.0
 STORE_RETRY_LONGEST = 5.0
 SOON_SECONDS = 10.0
@@ -127,6 +126,7 @@ class Coordinator:
     _store_failures: int = 0
     _strangers: dict[str, int] = field(default_factory=dict)
     _drain_until: float | None = None
+    _patience: Patience = field(default_factory=lambda: Patience(conf.lease_seconds / 2))
 
     # -- the life of a worker -------------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class Coordinator:
                     self.backend.register(info, conf.lease_seconds)
                     self.worker_id = worker_id
                     self._leased(asked)
-                    self._reconcile_at = asked + RECONCILE_SECONDS
+                    self._reconcile_at = asked + conf.lease_seconds / 3
             if not self.worker_id:
                 self._pause(max(self._store_retry_at - time.monotonic(), 0.0))
         if self.worker_id:
@@ -201,8 +201,9 @@ class Coordinator:
             self._wakeup.close()
             try:
                 if self.worker_id:
-                    self.renew_lease()  # for the counters on its row
-                    self.backend.deregister(self.worker_id)
+                    with self._patience:
+                        self.renew_lease()  # for the counters on its row
+                        self.backend.deregister(self.worker_id)
             except (DatabaseError, JobsError) as error:
                 logger.warning("could not say good-bye to the store: %s", error)
             logger.info("STOPPED worker %s: %d settled", self.worker_id, self._settled, extra=self._about_me())
@@ -343,7 +344,7 @@ class Coordinator:
                 chore.due_at = now + chore.interval
                 self._do(chore)
         if now >= self._reconcile_at:
-            self._reconcile_at = now + RECONCILE_SECONDS
+            self._reconcile_at = now + conf.lease_seconds / 3
             self._reconcile()
 
     def _do(self, chore: Chore) -> None:
@@ -520,9 +521,12 @@ class _Store:
         self.reachable = time.monotonic() >= coordinator._store_retry_at
 
     def __enter__(self) -> _Store:
+        if self.reachable:
+            self.coordinator._patience.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> bool:
+        self.coordinator._patience.__exit__()
         if error is None:
             if self.reachable:
                 self.coordinator.store_is_back()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from ..exceptions import JobTimeout
+from ..exceptions import JobTimeout, StoreUnavailable
 from ..logs import get_logger
 
 logger = get_logger("worker")
@@ -87,6 +87,36 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+class Patience:
+    """Around the use of a store: raises `StoreUnavailable` where it has not answered for `seconds`, through SIGALRM.
+
+    A server that hangs, or a network that swallows what is sent, may keep a connection open without an answer for ever.
+    It raises again each second, as what clears up after the first error may wait for the same answer.
+
+    Outside the main thread, where Python takes no signals, it raises nothing.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until = math.inf
+        self._alarms = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> None:
+        if self._alarms:
+            self._until = time.monotonic() + self.seconds
+            signal.signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, self.seconds, 1.0)
+
+    def __exit__(self, *_: object) -> None:
+        if self._alarms:
+            self._until = math.inf
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if time.monotonic() >= self._until:
+            raise StoreUnavailable(f"no answer for {self.seconds:g} seconds")
 
 
 class AlarmGuard:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from django.db import connections
 
+from .servers import Service
+
 TABLES = (
     "django_jobs_job",
     "django_jobs_completedjob",
@@ -18,8 +20,10 @@ TABLES = (
 )
 
 
-def site_env(database: str) -> dict[str, str]:
-    """The environment in which `manage.py` has the test database behind the alias `database` as its default one."""
+def site_env(database: str, port: int | None = None) -> dict[str, str]:
+    """The environment in which `manage.py` has the test database behind the alias `database` as its default one; with
+    `port`, by way of a proxy that listens there.
+    """
     connection = connections[database]
     name = str(connection.settings_dict["NAME"])
     env = {
@@ -30,6 +34,12 @@ def site_env(database: str) -> dict[str, str]:
     if connection.vendor == "sqlite":
         file = Path(name)
         env |= {"TESTPROJECT_NAME": file.stem, "TESTPROJECT_VAR": str(file.parent)}
+    else:
+        given = connection.settings_dict
+        service = Service(
+            connection.vendor, given["HOST"], port or int(given["PORT"]), given["USER"], given["PASSWORD"]
+        )
+        env[f"JOBS_TEST_{connection.vendor.upper()}"] = service.url
     return {**os.environ, **env}
 
 

@@ -32,11 +32,15 @@ QUICK: dict[str, Any] = {
 
 
 class WorkerProcess:
-    """A `jobs_work` process. Its output is kept in a file."""
+    """A `jobs_work` process. Its output is kept in a file. `port` is that of a proxy before its database."""
 
-    def __init__(self, database: str, *arguments: str, **settings: Any) -> None:
+    def __init__(self, database: str, *arguments: str, port: int | None = None, **settings: Any) -> None:
         self.output = tempfile.NamedTemporaryFile("w+", prefix="jobs-worker-", suffix=".log")  # noqa: SIM115
-        env = {**site_env(database), "TESTPROJECT_SETTINGS": json.dumps({**QUICK, **settings}), "PYTHONUNBUFFERED": "1"}
+        env = {
+            **site_env(database, port),
+            "TESTPROJECT_SETTINGS": json.dumps({**QUICK, **settings}),
+            "PYTHONUNBUFFERED": "1",
+        }
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "jobs_work", *(arguments or ("default",))],
             cwd=ROOT,

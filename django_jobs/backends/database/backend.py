@@ -269,6 +269,10 @@ class DatabaseBackend(Backend):
             for job_id, queue, kind, message, data in events
         )
 
+    def bound_waits(self, lease_seconds: float) -> None:
+        self.close()
+        self.sql.bound_waits(lease_seconds)
+
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         return self.sql.wakeup(queues)
 
@@ -438,11 +442,12 @@ class DatabaseBackend(Backend):
         """
         if connections[self.database].in_atomic_block:
             return act()
+        patient_until = time.monotonic() + conf.lease_seconds / 3
         for attempt in range(1, TRIES):
             try:
                 return act()
             except (OperationalError, DatabaseError) as error:
-                if not self.sql.is_retryable(error):
+                if not self.sql.is_retryable(error) or time.monotonic() > patient_until:
                     raise
                 logger.info("a lock was in the way (try %d): %s", attempt, error)
                 time.sleep(random.uniform(0.0, 0.02 * 2**attempt))  # noqa: S311 - spreads tries, guards nothing

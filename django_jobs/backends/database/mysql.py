@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 from ...conf import conf
 from ...definition import JobDefinition
@@ -27,6 +28,13 @@ class MySQLStatements(Statements):
 
     def epoch(self, column: str) -> str:
         return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column}) / 1e6"
+
+    def wait_params(self, lease_seconds: float) -> dict[str, Any]:
+        seconds = max(int(lease_seconds / 3), 1)
+        return {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
+
+    def wait_settings(self, lease_seconds: float) -> str:
+        return f"SET SESSION innodb_lock_wait_timeout = {max(int(lease_seconds / 10), 1)}"
 
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
         timed = any(map(is_timed, definitions))

@@ -65,6 +65,22 @@ class PostgreSQLStatements(Statements):
         with self.connection.wrap_database_errors, self.connection.connection.pipeline():
             yield
 
+    def wait_params(self, lease_seconds: float) -> dict[str, Any]:
+        seconds = max(int(lease_seconds / 3), 1)
+        return {
+            "connect_timeout": max(seconds, 2),
+            "tcp_user_timeout": seconds * 1000,
+            "keepalives_idle": seconds,
+            "keepalives_interval": max(seconds // 3, 1),
+            "keepalives_count": 3,
+        }
+
+    def wait_settings(self, lease_seconds: float) -> str:
+        if self.options.get("LISTEN", True) is False:
+            return ""  # a pooler hands the session to others: lock_timeout is to be set for the role
+        lock, statement = int(lease_seconds * 100), int(lease_seconds * 1000 / 3)
+        return f"SET lock_timeout = {lock}; SET statement_timeout = {statement}"
+
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
         timed = any(map(is_timed, definitions))
         rows = list(self.rows(definitions, timed))
@@ -282,6 +298,8 @@ class ListenWakeup(Wakeup):
         self._raw: Any = None
         self._echo_at: float | None = None
         self._retry_at = 0.0
+        self._ping_at = 0.0
+        self._asked = False
         self._open()
 
     @property
@@ -291,16 +309,17 @@ class ListenWakeup(Wakeup):
         return min(max(self._echo_at - time.monotonic(), 0.0), conf.poll_interval)
 
     def fileno(self) -> int | None:
-        if self._raw is None and time.monotonic() >= self._retry_at:
-            self._open()
         return None if self._raw is None else int(self._raw.fileno())
 
     def ready(self) -> bool:
         now = time.monotonic()
         notified = False
+        if self._raw is None and now >= self._retry_at:
+            self._open()
         if self._raw is not None:
             try:
                 self._raw.pgconn.consume_input()
+                self._ping(now)
                 while self._raw.pgconn.notifies() is not None:
                     notified = True
             except Exception:
@@ -314,6 +333,19 @@ class ListenWakeup(Wakeup):
             self._echo_at = None
             return True
         return False
+
+    def _ping(self, now: float) -> None:
+        """Ask for a sign of life now and then: a network may have swallowed the connection without a word."""
+        pgconn = self._raw.pgconn
+        while self._asked and not pgconn.is_busy():
+            self._asked = pgconn.get_result() is not None
+        if now < self._ping_at:
+            return
+        if self._asked:
+            raise OSError("the LISTEN connection gives no sign of life")
+        pgconn.send_query(b"SELECT 1")
+        pgconn.flush()
+        self._asked, self._ping_at = True, now + conf.heartbeat_interval
 
     def worked(self) -> None:
         self._echo_at = time.monotonic() + ECHO_SECONDS
@@ -333,6 +365,7 @@ class ListenWakeup(Wakeup):
             params = {**self._wrapper.get_connection_params(), "keepalives_idle": 10, "keepalives_interval": 5}
             self._raw = self._wrapper.get_new_connection(params)
             self._raw.autocommit = True
+            self._asked, self._ping_at = False, time.monotonic() + conf.heartbeat_interval
             for name in self._channels:
                 self._raw.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
         except Exception:

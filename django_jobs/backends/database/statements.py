@@ -5,6 +5,7 @@ Names in the SQL are constants of the models; every value is bound. `%%` is a pe
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -87,6 +88,32 @@ class Statements(ABC):
     @abstractmethod
     def epoch(self, column: str) -> str:
         """SQL for a moment as seconds since 1970."""
+
+    def bound_waits(self, lease_seconds: float) -> None:
+        """Bound the waits of this process's next connections by `wait_params` and `wait_settings`."""
+        wrapper: Any = self.connection
+        owner, params, start = os.getpid(), wrapper.get_connection_params, wrapper.init_connection_state
+
+        def get_connection_params() -> dict[str, Any]:
+            given: dict[str, Any] = params()
+            return {**self.wait_params(lease_seconds), **given} if os.getpid() == owner else given
+
+        def init_connection_state() -> None:
+            start()
+            if os.getpid() == owner and (settings := self.wait_settings(lease_seconds)):
+                with wrapper.cursor() as cursor:
+                    cursor.execute(settings)
+
+        wrapper.get_connection_params = get_connection_params
+        wrapper.init_connection_state = init_connection_state
+
+    def wait_params(self, lease_seconds: float) -> dict[str, Any]:
+        """Parameters of a connection that bound what its client waits for. What the site has set goes before."""
+        return {}
+
+    def wait_settings(self, lease_seconds: float) -> str:
+        """SQL for settings of a session that bound what its server waits for. Empty: none."""
+        return ""
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:

@@ -1,0 +1,166 @@
+"""Connections to the store are cut, replies lost, or all falls silent: the worker goes on, and loses nothing."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.db import connections
+
+from django_jobs import Jobs
+from django_jobs.backends.database import DatabaseBackend
+from django_jobs.models import CompletedJob, Job, Worker
+from tests.support.proxy import FaultProxy
+from tests.support.waiting import wait_until
+from tests.support.worker import counts, lines, registered, wait_finished, worker
+
+
+@pytest.fixture
+def served(queue: DatabaseBackend) -> DatabaseBackend:
+    """The queue, on a database with a server."""
+    if connections[queue.database].vendor == "sqlite":
+        pytest.skip("SQLite has no connections that could be cut")
+    return queue
+
+
+@pytest.fixture
+def proxy(served: DatabaseBackend) -> Iterator[FaultProxy]:
+    """A failing network before the database of the queue."""
+    with FaultProxy(int(connections[served.database].settings_dict["PORT"])) as proxy:
+        yield proxy
+
+
+@contextmanager
+def cutting(proxy: FaultProxy, seconds: float = 0.15, seed: int = 1) -> Iterator[None]:
+    """Connections are cut one by one."""
+    over, rng = threading.Event(), random.Random(seed)
+
+    def cut() -> None:
+        while not over.wait(seconds):
+            proxy.cut_one(rng)
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def dispatch(proof: Path, jobs: int, seconds: float = 0.0) -> list[str]:
+    payload = {"path": str(proof), "seconds": seconds}
+    return list(map(str, Jobs.dispatch_many([Jobs.define("trial.write", payload) for _ in range(jobs)])))
+
+
+def assert_all_done(queue: DatabaseBackend, proof: Path, ids: list[str]) -> Counter[str]:
+    """Every job is completed, once; answers how often each ran."""
+    assert counts(queue) == {"completed": len(ids)}
+    runs = Counter(line.split()[0] for line in lines(proof))
+    assert set(runs) == set(ids)
+    rows = CompletedJob.objects.using(queue.database)
+    assert set(rows.values_list("attempt", "crashes")) == {(1, 0)}
+    return runs
+
+
+def test_connections_that_are_cut_again_and_again(served: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
+    ids = dispatch(proof, 300, seconds=0.02)
+    with worker(served, "default", "--max-workers", "2", "--show", "quiet", port=proxy.port) as w:
+        with cutting(proxy):
+            wait_finished(served)
+        assert w.process.poll() is None
+        assert w.stop() == 0, w.text
+    assert proxy.cuts >= 10
+    assert_all_done(served, proof, ids)
+
+
+def test_replies_that_are_lost(served: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
+    """The store has done what it was asked, and the worker does not know: claims and settlements alike."""
+    ids = dispatch(proof, 200, seconds=0.005)
+    proxy.swallow = (b"COMMIT", b"WITH picked", b"WITH gone")
+    with worker(served, "default", "--max-workers", "2", "--show", "quiet", port=proxy.port) as w:
+        wait_until(lambda: proxy.swallowed >= 8, "replies to be lost")
+        proxy.swallow = ()
+        wait_finished(served)
+        assert w.process.poll() is None
+        assert w.stop() == 0, w.text
+    runs = assert_all_done(served, proof, ids)
+    # A job whose claim never arrived was not run, and one whose settlement was written is not run again.
+    assert set(runs.values()) == {1}
+
+
+def test_a_connection_that_falls_silent_as_it_begins_to_listen(
+    served: DatabaseBackend, proxy: FaultProxy, proof: Path
+) -> None:
+    only_postgresql(served)
+    proxy.silences = b"LISTEN"
+    with worker(served, "default", "--max-workers", "1", port=proxy.port) as w:
+        wait_until(lambda: proxy.silenced, "the worker to listen")
+        ids = dispatch(proof, 5)
+        wait_finished(served)
+        assert w.stop() == 0, w.text
+    assert_all_done(served, proof, ids)
+
+
+def test_a_listening_connection_that_falls_silent_is_replaced(
+    served: DatabaseBackend, proxy: FaultProxy, proof: Path
+) -> None:
+    only_postgresql(served)
+    with worker(served, "default", "--max-workers", "1", port=proxy.port) as w:
+        first = wait_until(lambda: proxy.that_said(b"LISTEN"), "the worker to listen")
+        proxy.silence(first)
+        wait_until(lambda: set(proxy.that_said(b"LISTEN")) - set(first), "the worker to listen anew")
+        ids = dispatch(proof, 5)
+        wait_finished(served)
+        assert w.stop() == 0, w.text
+    assert_all_done(served, proof, ids)
+
+
+def test_every_connection_falls_silent(served: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
+    """What a server that hangs looks like, until another takes its place."""
+    with worker(served, "default", "--max-workers", "1", port=proxy.port) as w:
+        wait_until(lambda: registered(served), "the worker to register")
+        proxy.silence()
+        ids = dispatch(proof, 5)
+        wait_finished(served)
+        assert w.process.poll() is None
+        assert w.stop() == 0, w.text
+    assert_all_done(served, proof, ids)
+
+
+def test_a_row_that_somebody_holds_does_not_cost_the_lease(served: DatabaseBackend, proof: Path) -> None:
+    """A settlement waits for it, and the lease is renewed all the same."""
+    (job_id,) = dispatch(proof, 1, seconds=0.5)
+    rows = Job.objects.using(served.database)
+    with worker(served, "default", "--max-workers", "1") as w:
+        wait_until(lambda: rows.filter(state="running").exists(), "the job to run")
+        (before,) = registered(served)
+        other = connections[served.database].copy()
+        try:
+            with other.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute("SELECT id FROM django_jobs_job FOR UPDATE")
+            wait_until(lambda: lines(proof), "the job to be done")
+            wait_until(lambda: renewed_for(served, before) > 6, "the lease to be renewed for twice its length")
+        finally:
+            other.close()
+        wait_finished(served)
+        assert w.stop() == 0, w.text
+    assert_all_done(served, proof, [job_id])
+    assert registered(served, "lost") == []
+
+
+def renewed_for(store: DatabaseBackend, worker: Worker) -> float:
+    """For how long, in seconds, the worker has renewed its lease since it was seen."""
+    now = Worker.objects.using(store.database).get(id=worker.id)
+    return (now.renewed_at - worker.renewed_at).total_seconds()
+
+
+def only_postgresql(store: DatabaseBackend) -> None:
+    if connections[store.database].vendor != "postgresql":
+        pytest.skip("LISTEN is PostgreSQL's")

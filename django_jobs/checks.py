@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from . import registry
@@ -18,6 +20,7 @@ from .defaults import site_defaults
 from .definition import JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
 from .findings import finding
+from .handlers import JobHandler, typed
 from .settlement import HISTORY_ENTRY_BYTES
 from .worker.channel import MESSAGE_BYTES
 
@@ -26,6 +29,9 @@ Apps = Sequence[AppConfig] | None
 
 LEAST_KEY_CHARACTERS = 32
 LEAST_KEY_VARIETY = 5
+CLOSE = 0.87
+"""How alike two names are that differ by a letter or two (`difflib`)."""
+MOST_SQLITE_WORKERS = 4
 ALLOWED_BY = {"command": "commands_allowed", "callable": "callables_allowed"}
 """Built-in handlers, and the setting that lists what each may do."""
 
@@ -90,6 +96,37 @@ def check_handlers(app_configs: Apps, **_: Any) -> Messages:
         except (InvalidHandler, UnknownHandler) as error:
             found.append(finding("E001", str(error)))
     return found
+
+
+@checks.register("django_jobs")
+def check_handler_attributes(app_configs: Apps, **_: Any) -> Messages:
+    """E013, W014: typed payloads have a type that works, and no attribute is a misspelt option or hook."""
+    found: Messages = []
+    for key in registry.handler_keys() if _fit("handlers", "builtins", "aliases") else []:
+        try:
+            handler = registry.get(key)
+            if getattr(handler, "payload_type", None) is not None:
+                typed.check_type(handler.payload_type)  # type: ignore[attr-defined]
+        except InvalidHandler as error:
+            found.append(finding("E013", f"handler {key!r}: {error}"))
+        except UnknownHandler:
+            continue  # E001 says so
+        else:
+            found += [
+                finding("W014", f"handler {key!r}: {registry.path_of(handler)}.{name} is almost {meant!r}.")
+                for name, meant in _misspelt(handler)
+            ]
+    return found
+
+
+def _misspelt(handler: type) -> Iterator[tuple[str, str]]:
+    """Attributes of a handler's own, and what they may have been meant to be."""
+    known = {name for name in dir(JobHandler) if not name.startswith("_")} | {"max_retries", "retry_delay"}
+    own = {name for kind in handler.__mro__ if kind is not object for name in vars(kind)}
+    for name in sorted(own - known):
+        near = [] if name.startswith("_") else get_close_matches(name, known, 1, CLOSE)
+        if near:
+            yield name, near[0]
 
 
 @checks.register("django_jobs")
@@ -189,6 +226,28 @@ def check_defaults(app_configs: Apps, **_: Any) -> Messages:
     except (InvalidDefinition, TypeError) as error:
         return [finding("E003", str(error))]
     return []
+
+
+@checks.register("django_jobs")
+def check_sqlite_workers(app_configs: Apps, **_: Any) -> Messages:
+    """W015: SQLite has one writer at a time."""
+    if not _fit("default_backend"):
+        return []
+    on_sqlite = {b.alias for b in _backends() if _vendor_of(b) == "sqlite"}
+    try:
+        queues = parse_queues(conf.queues).values() if on_sqlite else ()
+    except ImproperlyConfigured:
+        return []  # E002 says so
+    return [
+        finding("W015", f"JOBS_QUEUES[{queue.name!r}]['max_workers'] is {queue.max_workers}, on SQLite.")
+        for queue in queues
+        if (queue.backend or conf.default_backend) in on_sqlite and queue.max_workers > MOST_SQLITE_WORKERS
+    ]
+
+
+def _vendor_of(backend: Backend) -> str:
+    database = getattr(backend, "database", None)
+    return connections[database].vendor if backend.supports.claim and database in connections.settings else ""
 
 
 def _backends() -> list[Backend]:

@@ -59,6 +59,10 @@ RULES = {
         "A setting names what can't be loaded or called: a middleware, the container, or a function of a backoff.",
         "Mend the dotted path.",
     ),
+    "E013": Rule(
+        "A handler has a `payload_type` that can't be used, or `msgspec` is not installed.",
+        "Install 'django-jobs-queue[typed]', and give a dataclass, an attrs class or a msgspec.Struct.",
+    ),
     "W001": Rule(
         "SQLite's transactions are deferred, so that a worker and a web process can fail with 'database is locked'.",
         'Add "transaction_mode": "IMMEDIATE" to the OPTIONS of the database.',
@@ -113,6 +117,14 @@ RULES = {
     "W013": Rule(
         "SQLite gives up after less than 5 seconds when somebody else writes.",
         'Set "timeout" in the OPTIONS of the database to 20.',
+    ),
+    "W014": Rule(
+        "A handler has an attribute whose name is almost that of an option or a hook, so that it has no effect.",
+        "Mend its spelling, or give it a name of its own.",
+    ),
+    "W015": Rule(
+        "A queue on SQLite has more than 4 workers: where their handlers write, they wait for each other.",
+        "Lower max_workers, or move to PostgreSQL or MariaDB.",
     ),
 }
 

@@ -37,6 +37,11 @@ def dump(payload_type: Any, payload: Any, *, allow_extra: bool) -> Any:
     return plain
 
 
+def check_type(payload_type: Any) -> None:
+    """Raise `InvalidHandler` unless `payload_type` can be one, with the libraries that are installed."""
+    _type_info(payload_type)
+
+
 def _name(payload_type: Any) -> str:
     return str(getattr(payload_type, "__name__", payload_type))
 

@@ -22,6 +22,31 @@ class Tuned(Handler):
     max_attempts = 0
 
 
+class Misspelt(Handler):
+    max_attempt = 3
+
+
+class Mishooked(Handler):
+    def on_sucess(self, ctx, result):
+        return None
+
+
+class Tasked(Handler):
+    template = "mail.html"
+    timezone = "UTC"
+
+    def deliver(self):
+        return None
+
+
+class Typed(Handler):
+    payload_type = dict[str, int]
+
+
+class Untypable(Handler):
+    payload_type = staticmethod(print)
+
+
 def found(deploy=False):
     return [message.id for message in checks.run_checks(tags=["django_jobs"], include_deployment_checks=deploy)]
 
@@ -47,6 +72,10 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E002", "JOBS_QUEUES", {"a": {"backend": "none"}}, {"a": {"backend": "default"}}),
         ("E003", "JOBS_DEFAULTS", {"ttl": "soon"}, {"ttl": "7d"}),
         ("E001", "JOBS", ["a.b.Handler"], {}),
+        ("E013", "JOBS", {"a": Untypable}, {"a": Typed}),
+        ("W014", "JOBS", {"a": Misspelt}, {"a": Handler}),
+        ("W014", "JOBS", {"a": Mishooked}, {"a": Tasked}),
+        ("W015", "JOBS_QUEUES", {"a": {"max_workers": 5}}, {"a": {"max_workers": 4}}),
         ("E002", "JOBS_QUEUES", {"a": ["max_workers"]}, {"a": None}),
         ("E002", "JOBS_QUEUES", ["a", 5], ["a"]),
         ("E002", "JOBS_QUEUES", [["a"]], ("a",)),

@@ -1,0 +1,71 @@
+"""What each page takes for granted: the names that its code uses, and the settings of the site that it speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from django_jobs import JobHandler, Jobs
+
+
+@dataclass(frozen=True)
+class Prelude:
+    """Names and settings. `apart`: each block is a test of its own, which finds no jobs of the ones before."""
+
+    names: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    apart: bool = False
+
+
+# -- a site where people sign up ------------------------------------------------------------------------------
+
+
+class Welcome(JobHandler):
+    """Sends one mail to each customer, however often it runs."""
+
+    queue = "mail"
+
+    def handle(self, ctx: Any) -> Any:
+        email = ctx.payload["email"]
+        _customer, is_new = get_user_model().objects.get_or_create(username=email)
+        if is_new:
+            mail.send_mail("Welcome", "Good to see you.", None, [email])
+        return {"sent": email}
+
+
+def sign_up(email: str, **options: Any) -> Any:
+    """Welcome somebody, later."""
+    return Jobs.push("welcome", {"email": email}, **options)
+
+
+def sign_up_page(request: HttpRequest) -> HttpResponse:
+    """Welcomes who has a good address."""
+    try:
+        validate_email(request.POST["email"])
+    except ValidationError:
+        return HttpResponse(status=400)
+    sign_up(request.POST["email"])
+    return HttpResponse()
+
+
+urlpatterns = [path("sign-up/", sign_up_page)]
+SITE = {
+    "JOBS": {"welcome": "tests.docs.prelude.Welcome"},
+    "JOBS_QUEUES": ["default", "mail"],
+    "ROOT_URLCONF": "tests.docs.prelude",
+}
+
+PRELUDES: dict[str, Prelude] = {
+    "README.md": Prelude(settings={"JOBS": {"welcome": "shop.jobs.Welcome"}}),
+    "docs/how-to/logging.md": Prelude(),
+    "docs/how-to/test-your-jobs.md": Prelude(names={"sign_up": sign_up}, settings=SITE, apart=True),
+    "docs/reference/settings.md": Prelude(),
+    "docs/tutorials/first-job.md": Prelude(),
+}

@@ -16,6 +16,8 @@ from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import CompletedJob, Job, Worker
 from tests.support.proxy import FaultProxy
+from tests.support.servers import PgBouncer, ServiceError
+from tests.support.services import Services
 from tests.support.waiting import wait_until
 from tests.support.worker import counts, lines, registered, wait_finished, worker
 
@@ -153,6 +155,29 @@ def test_a_row_that_somebody_holds_does_not_cost_the_lease(served: DatabaseBacke
         assert w.stop() == 0, w.text
     assert_all_done(served, proof, [job_id])
     assert registered(served, "lost") == []
+
+
+def test_a_worker_behind_pgbouncer(served: DatabaseBackend, services: Services, proof: Path) -> None:
+    only_postgresql(served)
+    assert services.postgresql is not None
+    backend = {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {"LISTEN": False}}
+    ids = dispatch(proof, 100)
+    try:
+        pooler = PgBouncer(services.postgresql)
+        pooler.start()
+    except ServiceError as error:
+        pytest.skip(f"MISSING: pgbouncer: {error}")
+    with (
+        pooler,
+        worker(
+            served, "default", "--max-workers", "2", port=pooler.service.port, JOBS_BACKENDS={"default": backend}
+        ) as w,
+    ):
+        wait_finished(served)
+        ids += dispatch(proof, 10)
+        wait_finished(served)
+        assert w.stop() == 0, w.text
+    assert_all_done(served, proof, ids)
 
 
 def renewed_for(store: DatabaseBackend, worker: Worker) -> float:

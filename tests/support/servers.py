@@ -327,6 +327,51 @@ class PostgreSQLServer(ServerProcess):
         return [_postgresql_program("postgres"), "-D", folder / "data", *options]
 
 
+class PgBouncer(ServerProcess):
+    """A pooler in transaction mode before a PostgreSQL server: of a session nothing is kept from one transaction to the
+    next.
+    """
+
+    kind = "pgbouncer"
+    standard_port = 6432
+    account = "postgres"
+
+    def __init__(self, target: Service) -> None:
+        super().__init__()
+        self._target = target
+        self._service = replace(self._service, user=target.user)
+
+    @classmethod
+    def superuser(cls) -> str:
+        return PostgreSQLServer.superuser()
+
+    @staticmethod
+    def probe(service: Service) -> None:
+        PostgreSQLServer.probe(service)
+
+    def _initialise(self, folder: Path) -> None:
+        _require_program("pgbouncer")
+
+    def _command(self, folder: Path) -> list[str | Path]:
+        target = self._target
+        password = f" password={target.password}" if target.password else ""
+        settings = folder / "pgbouncer.ini"
+        settings.write_text(
+            f"""
+            [databases]
+            * = host={target.host} port={target.port} user={target.user}{password}
+            [pgbouncer]
+            listen_addr = {LOCALHOST}
+            listen_port = {self.service.port}
+            unix_socket_dir =
+            auth_type = any
+            pool_mode = transaction
+            default_pool_size = 8
+            """
+        )
+        return [_require_program("pgbouncer"), settings]
+
+
 class MySQLServer(ServerProcess):
     kind = "mysql"
     standard_port = 3306

@@ -1,0 +1,64 @@
+"""The contract through PgBouncer in transaction mode, where no session lasts: `OPTIONS` say `"LISTEN": False`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_jobs.backends.base import Wakeup
+from django_jobs.backends.database import DatabaseBackend
+from tests.contract import test_concurrency, test_contract
+from tests.support.servers import PgBouncer, ServiceError
+from tests.support.services import Services
+from tests.support.site import empty_tables
+
+ALIAS = "pgbouncer"
+
+
+@pytest.fixture(scope="module")
+def pooler(services: Services, django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The alias `pgbouncer`: the test database on PostgreSQL, by way of a pooler."""
+    if services.postgresql is None:
+        pytest.skip(f"MISSING: postgresql: {services.reasons.get('postgresql')}")
+    try:
+        with PgBouncer(services.postgresql) as server, django_db_blocker.unblock():
+            given = connections["postgresql"].settings_dict
+            connections.settings[ALIAS] = {
+                **given,
+                "HOST": server.service.host,
+                "PORT": server.service.port,
+                "DISABLE_SERVER_SIDE_CURSORS": True,
+            }
+            yield
+            connections[ALIAS].close()
+            del connections[ALIAS]
+            del connections.settings[ALIAS]
+    except ServiceError as error:
+        pytest.skip(f"MISSING: pgbouncer: {error}")
+
+
+@pytest.fixture
+def backend(pooler: None, django_db_blocker: Any) -> Iterator[DatabaseBackend]:
+    with django_db_blocker.unblock():
+        empty_tables(ALIAS)
+        yield DatabaseBackend("default", {"DATABASE": ALIAS, "LISTEN": False})
+        empty_tables(ALIAS)
+
+
+class TestPooled(test_contract.TestDatabase):
+    @pytest.fixture
+    def backend(self, backend):
+        return backend
+
+    def test_a_worker_is_told_of_new_work(self, backend):
+        """It is not: it polls."""
+        assert type(backend.wakeup(["contract"])) is Wakeup
+
+
+class TestPooledConcurrency(test_concurrency.TestConcurrency):
+    @pytest.fixture
+    def backend(self, backend):
+        return backend

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from .api import Jobs as Jobs
     from .context import JobContext as JobContext
     from .definition import Priority as Priority
+    from .exceptions import DeferTo as DeferTo
+    from .exceptions import Discard as Discard
+    from .exceptions import Fail as Fail
     from .exceptions import JobCancelled as JobCancelled
     from .exceptions import JobTimeout as JobTimeout
     from .exceptions import NonRetryableJobError as NonRetryableJobError
     from .exceptions import RetryableJobError as RetryableJobError
+    from .exceptions import RetryAfter as RetryAfter
+    from .exceptions import Snooze as Snooze
     from .handlers import JobHandler as JobHandler
     from .handlers import JobResult as JobResult
     from .handlers import job as job
@@ -25,6 +30,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DeferTo": "exceptions",
+    "Discard": "exceptions",
+    "Fail": "exceptions",
+    "RetryAfter": "exceptions",
+    "Snooze": "exceptions",
     "JobCancelled": "exceptions",
     "JobContext": "context",
     "JobHandler": "handlers",

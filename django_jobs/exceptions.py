@@ -126,11 +126,15 @@ class NonRetryableJobError(Exception):
 class RetryAfter(RetryableJobError):
     """Raise in a handler to try again after so many seconds. Counts as an attempt.
 
-    raise RetryAfter(30)
+    Where the handler names a `service`, or `service` is given here, no job of that service is started meanwhile, on any
+    host: what one of them has learned spares the others.
+
+        raise RetryAfter(float(response.headers["Retry-After"]))
     """
 
-    def __init__(self, seconds: float, message: str = "") -> None:
+    def __init__(self, seconds: float, message: str = "", *, service: str = "") -> None:
         super().__init__(message or f"the handler asked to be tried again in {seconds} s", retry_after=seconds)
+        self.service = service
 
 
 class Fail(NonRetryableJobError):

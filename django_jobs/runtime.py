@@ -37,6 +37,7 @@ from .exceptions import (
     PayloadValidationError,
     RecordedError,
     RetryableJobError,
+    RetryAfter,
     Snooze,
     UnknownHandler,
 )
@@ -51,6 +52,7 @@ logger = get_logger("runtime")
 
 IDLE_CONNECTION_SECONDS = 10.0
 NOTE_BYTES = 4000
+MOST_SERVICE_CHARACTERS = 50  # of a service's name: it is a part of a key
 _HEAD_CHARACTERS = 1000
 CLASS_PATH_CHARACTERS = 240  # a mark of the cut comes on top, and the column takes 255
 
@@ -97,6 +99,8 @@ class Outcome(NamedTuple):
     keep_seconds: int | None = None
     queue: str = ""
     """Where a deferred job goes."""
+    service: str = ""
+    """What is to be left alone for `retry_after` seconds."""
 
 
 class Guard(Protocol):
@@ -136,7 +140,9 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
         outcome = Outcome(OutcomeKind.FAILED, error=record_error(error))
     except RetryableJobError as error:
         after = error.retry_after if error.retry_after is not None else _custom_delay(invocation, error)
-        outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=after)
+        outcome = Outcome(
+            OutcomeKind.RETRY, error=record_error(error), retry_after=after, service=_service_of(handler, error)
+        )
     except BaseException as error:  # a handler's sys.exit() must not end the child
         if isinstance(error, KeyboardInterrupt) and not claim.worker_id:
             raise  # of the caller whose process this is
@@ -221,6 +227,13 @@ def _outcome_of(value: Any) -> Outcome:
             return Outcome(OutcomeKind.SNOOZED, retry_after=value.after)
         case _:
             return Outcome(OutcomeKind.COMPLETED, result="" if value.value is None else result_json(value.value))
+
+
+def _service_of(handler: type, error: RetryableJobError) -> str:
+    """The service that an error says to leave alone."""
+    if not isinstance(error, RetryAfter):
+        return ""
+    return str(error.service or getattr(handler, "service", ""))[:MOST_SERVICE_CHARACTERS]
 
 
 def _outcome_of_signal(signal: JobSignal) -> Outcome:

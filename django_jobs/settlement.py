@@ -39,6 +39,8 @@ class Settlement(NamedTuple):
     seconds: float = 0.0
     keep_seconds: int | None = None
     moved: Moved | None = None
+    pause: tuple[str, float] | None = None
+    """A service, and for how many seconds none of its jobs is to be started."""
     dead_letter: JobDefinition | None = None
 
 
@@ -74,6 +76,7 @@ def _concluded(claim: Claim, outcome: Outcome, rng: Callable[[], float]) -> Sett
     return Settlement(
         *(claim, transition, outcome.result, outcome.error, history, outcome.seconds, outcome.keep_seconds),
         moved=moved,
+        pause=(outcome.service, outcome.retry_after) if outcome.service and outcome.retry_after else None,
         dead_letter=_dead_letter(claim, outcome, transition) if failed else None,
     )
 

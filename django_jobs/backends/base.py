@@ -267,6 +267,13 @@ class Backend(ABC):
         """The ids of the jobs that a worker runs and that somebody wants cancelled."""
         return set()
 
+    def pause_services(self, seconds: Mapping[str, float]) -> None:
+        """Note for how long no job of these services is to be started. A backend may have no notion of it."""
+
+    def paused_services(self, names: Collection[str]) -> dict[str, float]:
+        """Those of `names` that are paused, with the seconds that are left."""
+        return {}
+
     def record_events(self, events: Sequence[Note]) -> None:
         """Write timeline entries. A backend may have no timeline."""
 

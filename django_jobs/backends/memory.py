@@ -68,12 +68,15 @@ class MemoryBackend(Backend):
         self._failed: dict[str, _Row] = {}
         self._workers: dict[str, _Worker] = {}
         self._holds: dict[str, tuple[str, float]] = {}
+        self._pauses: dict[str, float] = {}
         self._lock = threading.RLock()
 
     def clear(self) -> None:
         """Forget everything, and go by the real clock again."""
         self.clock = time.time
-        for kept in (self._live, self._completed, self._failed, self._workers, self._holds, self.events, self.paused):
+        for jobs in (self._live, self._completed, self._failed):
+            jobs.clear()
+        for kept in (self._workers, self._holds, self._pauses, self.events, self.paused):
             kept.clear()
 
     def records(self) -> list[JobRecord]:
@@ -240,6 +243,16 @@ class MemoryBackend(Backend):
 
     def cancel_requests(self, worker_id: str) -> set[str]:
         return {r.id for r in self._live.values() if r.worker_id == worker_id and r.state == "cancel_requested"}
+
+    def pause_services(self, seconds: Mapping[str, float]) -> None:
+        with self._lock:
+            for name, pause in seconds.items():
+                until = max(self._pauses.get(name, 0.0), self.clock() + pause)
+                self._pauses[name] = until
+
+    def paused_services(self, names: Collection[str]) -> dict[str, float]:
+        now = self.clock()
+        return {name: until - now for name in names if (until := self._pauses.get(name, 0.0)) > now}
 
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         self.events.extend(events)

@@ -95,6 +95,8 @@ class JobHandler:
     """True: what an attempt prints goes into the job's timeline, the last `JOBS_MAX_OUTPUT_LENGTH` characters of it."""
     warnings_as_errors: bool | None = None
     """True: a Python warning fails the attempt. None: as `JOBS_QUEUES` has it."""
+    service: str = ""
+    """What the jobs depend on, such as the name of a remote API: a `RetryAfter` pauses all handlers that name it."""
     max_snoozes: int | None = None
     """How often a job may snooze before it is dead. None: `JOBS_MAX_SNOOZES`."""
 

@@ -1241,6 +1241,18 @@ class PeopleContract(Contract):
         assert (none.queue, dict(none.counts), none.oldest_pending_seconds) == ("nowhere", {}, None)
         assert self.state(backend, running.id) == "running"
 
+    def test_a_service_is_paused_until_the_longest_of_its_pauses_is_over(self, backend: Backend) -> None:
+        backend.pause_services({"stripe": 30.0, "maps": 5.0})
+        backend.pause_services({"stripe": 10.0})
+        left = backend.paused_services({"stripe", "maps", "other"})
+        assert set(left) == {"stripe", "maps"}
+        assert 25 < left["stripe"] <= 30
+        self.advance(backend, 6)
+        assert set(backend.paused_services({"stripe", "maps"})) == {"stripe"}
+        backend.pause_services({"maps": 5.0})
+        assert set(backend.paused_services({"stripe", "maps"})) == {"stripe", "maps"}
+        assert backend.paused_services(set()) == {}
+
     def test_timeline_entries_of_any_content_are_taken(self, backend: Backend) -> None:
         job_id = backend.enqueue(definition())
         backend.record_events([])

@@ -22,6 +22,7 @@ from ..maintenance.reap import reap
 from ..retry import CANCEL, OutcomeKind, Target
 from ..runtime import Claim, ErrorRecord, Outcome, run_attempt, run_hooks, timeline_note, wants_hooks
 from ..settlement import Settlement, conclude
+from ..worker.services import pause, spare
 
 FAULTS = ("after_claim", "before_settle", "lost_lease")
 """Where a worker may be lost, once per job, in `run_jobs(fault=...)`:
@@ -155,7 +156,9 @@ class _Runner:
         for _ in range(most):
             for suspect in (True, False):
                 if claims := self.backend.claim(queue, self._worker(), 1, suspect=suspect):
-                    yield claims[0]
+                    started, put_off = spare(self.backend, claims)
+                    self.backend.settle_anyway(put_off)
+                    yield from started
                     break
 
     def _worker(self) -> str:
@@ -198,6 +201,7 @@ class _Runner:
             settlement = settlement._replace(transition=CANCEL, result="")
         claim = settlement.claim
         self.backend.record_events([(claim.id, claim.queue, *note) for note in controls.notes])
+        pause(self.backend, [settlement])
         if answer and wants_hooks(claim.handler, settlement.transition):
             run_hooks(claim, settlement.transition, settlement.result, settlement.error)
         return _run_of(settlement, outcome, controls)

@@ -29,6 +29,7 @@ from .interrupts import Patience, StopSignals
 from .journal import log_settled, notes_of_claimed, notes_of_settled
 from .pace import Pace
 from .pool import Finished
+from .services import pause, spare
 
 logger = get_logger("worker")
 
@@ -239,6 +240,7 @@ class Coordinator:
         self._after(settled)
 
     def _after(self, settled: list[Settlement]) -> None:
+        pause(self.backend, settled)
         self._settled += len(settled)
         self.console.settled(settled)
         log_settled(settled)
@@ -390,7 +392,7 @@ class Coordinator:
             lone = self.backend.claim(queue, self.worker_id, 1, suspect=True) if suspects else []
             if lone:
                 self._claimed += 1
-                self.executor.submit(lone)  # at once: what fails next must not lose it
+                self._submit(lone)  # at once: what fails next must not lose it
                 room -= 1
                 suspects = False  # one at a time: if this worker is lost again, it is known with what
             claims = self.backend.claim(queue, self.worker_id, room) if room > 0 else []
@@ -399,7 +401,7 @@ class Coordinator:
             self.executor.notes += notes_of_claimed([*lone, *claims])
             if claims:
                 self._claimed += len(claims)
-                self.executor.submit(claims)
+                self._submit(claims)
                 room -= len(claims)
             if room <= 0:
                 break
@@ -412,6 +414,14 @@ class Coordinator:
                 self._look_at = self._suspects_at = 0.0
         if room == asked and self.limits.cycles is not None:
             self.console.empty(self.queues)
+
+    def _submit(self, claims: list[Claim]) -> None:
+        started = claims
+        try:
+            started, put_off = spare(self.backend, claims)
+            self._unsettled += put_off
+        finally:
+            self.executor.submit(started)
 
     def _open_wakeup(self) -> None:
         if not self._listening:

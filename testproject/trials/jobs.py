@@ -21,6 +21,7 @@ from django_jobs import (
     JobResult,
     NonRetryableJobError,
     RetryableJobError,
+    RetryAfter,
     job,
     register,
 )
@@ -71,6 +72,19 @@ class Refuse(JobHandler):
 
     def handle(self, ctx: JobContext) -> None:
         raise NonRetryableJobError("never")
+
+
+@register("trial.limited")
+class Limited(JobHandler):
+    """The first one learns that its service wants to be left alone for `payload["seconds"]`."""
+
+    service = "limited"
+    max_attempts = 5
+
+    def handle(self, ctx: JobContext) -> None:
+        append(ctx.payload["path"], f"{ctx.job_id} {ctx.attempt} {time.time()}")
+        if ctx.payload["seconds"] and ctx.attempt == 1:
+            raise RetryAfter(ctx.payload["seconds"])
 
 
 @register("trial.sleep")

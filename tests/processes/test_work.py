@@ -180,6 +180,23 @@ def test_max_time_ends_an_idle_worker(queue: DatabaseBackend) -> None:
         assert w.wait() == 0
 
 
+def test_a_service_is_left_alone_for_as_long_as_one_of_its_jobs_was_told(queue: DatabaseBackend, proof: Path) -> None:
+    def push(seconds: float) -> str:
+        return str(Jobs.push("trial.limited", {"path": str(proof), "seconds": seconds}))
+
+    first = push(1.5)
+    with worker(queue) as w:
+        wait_until(lambda: len(lines(proof)) == 1, "the first job's run")
+        wait_until(lambda: "[requeued]" in w.text, "its settlement")
+        others = [push(0) for _ in range(3)]
+        wait_finished(queue)
+    runs = [line.split() for line in lines(proof)]
+    assert sorted(run[0] for run in runs) == sorted([first, first, *others])
+    told = float(runs[0][2])
+    assert all(float(run[2]) - told > 1.4 for run in runs[1:]), "one of them did not wait"
+    assert "[rate-limited] default (attempt 1)" in w.text
+
+
 def test_json_lines_can_be_read_by_a_machine(queue: DatabaseBackend) -> None:
     ref = Jobs.push("trial.fail")
     quiet = {"version": 1, "loggers": {"django_jobs": {"level": "CRITICAL"}}}  # the log goes to stderr, and here too

@@ -19,7 +19,7 @@ def test_a_completed_job_writes_no_history():
     claim = make_claim(history='[{"attempt":1}]')
     settlement = conclude(claim, Outcome("completed", result="1", seconds=2, keep_seconds=3))
     assert settlement.transition.target is Target.COMPLETED
-    assert settlement[2:] == ("1", None, claim.history, 2, 3, None, None)
+    assert settlement[2:7] == ("1", None, claim.history, 2, 3)
 
 
 def test_a_failed_attempt_is_added_to_the_history():

@@ -7,6 +7,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,6 +52,7 @@ ROWS_PER_STATEMENT = 500
 ROWS_PER_ENQUEUE = 250
 EVENT_MESSAGE_BYTES = 10_000
 _OWN = {"DATABASE", "LISTEN"}
+_SERVICE = "service:"
 
 
 class DatabaseBackend(Backend):
@@ -254,6 +256,22 @@ class DatabaseBackend(Backend):
 
     def cancel_requests(self, worker_id: str) -> set[str]:
         return self.sql.cancel_requests(worker_id)
+
+    def pause_services(self, seconds: Mapping[str, float]) -> None:
+        holds = Hold._default_manager.using(self.database)
+        for name, pause in seconds.items():
+            key, until = _SERVICE + name, RawSQL(self._raw(self.sql.later("%s")), [pause])
+            if holds.filter(key=key, until__lt=until).update(until=until) or holds.filter(key=key).exists():
+                continue
+            with suppress(IntegrityError), transaction.atomic(using=self.database):  # or somebody else made it now
+                Hold(key=key, until=until).save(using=self.database, force_insert=True)
+
+    def paused_services(self, names: Collection[str]) -> dict[str, float]:
+        now = self._now_expression()
+        rows = Hold._default_manager.using(self.database).filter(key__in=[_SERVICE + name for name in names])
+        found = rows.annotate(now=now).values_list("key", "until", "now")
+        left = {key.removeprefix(_SERVICE): (until - now).total_seconds() for key, until, now in found}
+        return {name: seconds for name, seconds in left.items() if seconds > 0}
 
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         now = RawSQL(self._raw_now(), [])

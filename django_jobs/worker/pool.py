@@ -34,6 +34,7 @@ RESPAWN_LONGEST = 30.0
 LOST_AFTER_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 MOST_MESSAGES = 2000  # in one turn, so that a job that writes without end keeps nobody waiting
+REBUILD_SECONDS = 1.0
 STALE_SECONDS = 1.0
 LOOK_SECONDS = 0.25
 
@@ -98,6 +99,7 @@ class Pool:
     _taken: int = 0  # the newest message that a child has taken
     _missed: dict[int, float] = field(default_factory=dict)
     _look_at: float = 0.0
+    _rebuild_at: float = 0.0
 
     def start(self, before_fork: Callable[[], None]) -> None:
         """Load the site's handlers, then fork the template and the children. Closes every database connection.
@@ -249,6 +251,8 @@ class Pool:
             self._slots.deadline(slot) + conf.kill_grace for slot in range(self.size) if self._seats[slot].alive
         ]
         wanted = [seat.wanted_at for seat in self._seats if not seat.alive and seat.wanted_at]
+        if not self._template.started:
+            wanted.append(self._rebuild_at)
         soonest = min((*deadlines, *wanted), default=math.inf)
         return max(soonest, time.monotonic() + 0.01)
 
@@ -360,7 +364,7 @@ class Pool:
     def _respawn(self) -> None:
         now = time.monotonic()
         for slot, seat in enumerate(self._seats):
-            if not seat.alive and seat.wanted_at <= now:
+            if self._template.started and not seat.alive and seat.wanted_at <= now:
                 self._spawn(slot)
 
     def _find_lost(self) -> None:
@@ -401,7 +405,10 @@ class Pool:
 
     def _rebuild(self) -> None:
         """The template has died, and the children with it: what they ran is lost, the rest goes on with new ones."""
-        logger.error("the template process has died; starting another")
+        if time.monotonic() < self._rebuild_at:
+            return
+        if self._template.started:
+            logger.error("the template process has died; starting another")
         self._receive()
         running = {self._slots.job(slot) for slot in range(self.size)}
         unread = self._unread()
@@ -411,7 +418,11 @@ class Pool:
                 self._finish(number, Outcome(kind, error=ErrorRecord("", "the worker's template process died")))
         self._requeue(unread)
         self._close()
-        self._open()
+        try:
+            self._open()
+        except OSError as error:
+            self._rebuild_at = time.monotonic() + REBUILD_SECONDS
+            logger.error("the template could not be started, and is tried again: %s", error)
 
     # -- back ---------------------------------------------------------------------------------------------------
 

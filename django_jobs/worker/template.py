@@ -70,7 +70,11 @@ class Template:
         sys.stderr.flush()
         control = Channel()
         coordinator = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            control.close()
+            raise
         if pid == 0:
             status = 1
             try:
@@ -85,6 +89,11 @@ class Template:
                 os._exit(status)
         control.far.close()
         self.pid, self._control, self._port = pid, control, Port(control.near)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a process to ask for children."""
+        return self._port is not None
 
     def spawn(self, slot: int) -> None:
         """Ask for a child in `slot`."""
@@ -177,7 +186,13 @@ class _Mother:
         mother = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # No memory, or no process to spare: as if the child had died at its start, so that it comes later.
+            logger.error("a child could not be started: %s", error)
+            self.control.send((slot, -1, os.EX_OSERR << 8, ""))
+            return
         if pid:
             self.children[pid] = slot
             return

@@ -18,11 +18,7 @@ from tests.support.plans import Sent, recorded
 JOBS, BATCH = 20_000, 100
 
 
-@pytest.fixture
-def postgresql(store: DatabaseBackend) -> DatabaseBackend:
-    if connections[store.database].vendor != "postgresql":
-        pytest.skip("about PostgreSQL")
-    return store
+pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 @contextmanager
@@ -55,54 +51,54 @@ def register(store: DatabaseBackend) -> str:
 
 
 def test_the_pages_of_a_claim_stay_bounded_under_an_old_snapshot(
-    postgresql: DatabaseBackend, monkeypatch: pytest.MonkeyPatch
+    store: DatabaseBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(marks, "FULL_LOOK_SHARE", 1e9)  # no full look but the first ones: they are counted by time
-    worker_id = register(postgresql)
-    with old_snapshot(postgresql.database):
-        postgresql.enqueue_many([definition(priority=n % 3) for n in range(3 * BATCH)])
+    worker_id = register(store)
+    with old_snapshot(store.database):
+        store.enqueue_many([definition(priority=n % 3) for n in range(3 * BATCH)])
         seen = []
         for cycle in range(JOBS // BATCH):
-            postgresql.enqueue_many([definition(priority=n % 3) for n in range(BATCH)])
-            with recorded(postgresql.database) as sent:
-                claims = postgresql.claim(QUEUE, worker_id, BATCH)
+            store.enqueue_many([definition(priority=n % 3) for n in range(BATCH)])
+            with recorded(store.database) as sent:
+                claims = store.claim(QUEUE, worker_id, BATCH)
             if cycle % 10 == 0:
-                seen.append(pages(postgresql.database, sent[0]))
-            assert all(postgresql.settle([settlement(claim) for claim in claims]))
+                seen.append(pages(store.database, sent[0]))
+            assert all(store.settle([settlement(claim) for claim in claims]))
     # To mark a row takes some ten pages whatever happens; the dead of 20,000 jobs would add more than as many again.
     assert max(seen[1:]) < seen[0] * 1.4, seen
 
 
 def test_a_row_that_comes_late_is_found_by_the_next_full_look(
-    postgresql: DatabaseBackend, monkeypatch: pytest.MonkeyPatch
+    store: DatabaseBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(marks, "monotonic", lambda: now[0])
     monkeypatch.setattr(marks, "ROWS_WORTH_IT", 10)
     monkeypatch.setattr(marks, "FULL_LOOK_SHARE", 1000)
-    worker_id = register(postgresql)
-    postgresql.enqueue_many([definition(priority=priority) for priority in (0, 5) for _ in range(10)])
-    assert len(postgresql.claim(QUEUE, worker_id, 20)) == 20
-    late = postgresql.enqueue(definition())
-    Job.objects.using(postgresql.database).filter(id=late).update(available_at="2020-01-01T00:00:00Z")
-    urgent = postgresql.enqueue(definition(priority=3))
-    assert [c.id for c in postgresql.claim(QUEUE, worker_id, 20)] == [urgent]  # of a rank that was not claimed before
+    worker_id = register(store)
+    store.enqueue_many([definition(priority=priority) for priority in (0, 5) for _ in range(10)])
+    assert len(store.claim(QUEUE, worker_id, 20)) == 20
+    late = store.enqueue(definition())
+    Job.objects.using(store.database).filter(id=late).update(available_at="2020-01-01T00:00:00Z")
+    urgent = store.enqueue(definition(priority=3))
+    assert [c.id for c in store.claim(QUEUE, worker_id, 20)] == [urgent]  # of a rank that was not claimed before
     now[0] += 1e6
-    assert [c.id for c in postgresql.claim(QUEUE, worker_id, 20)] == [late]
+    assert [c.id for c in store.claim(QUEUE, worker_id, 20)] == [late]
 
 
 def test_what_a_worker_gives_back_or_promotes_it_finds_at_once(
-    postgresql: DatabaseBackend, monkeypatch: pytest.MonkeyPatch
+    store: DatabaseBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(marks, "ROWS_WORTH_IT", 1)
     monkeypatch.setattr(marks, "FULL_LOOK_SHARE", 1e9)
-    worker_id = register(postgresql)
-    ids = postgresql.enqueue_many([definition() for _ in range(3)])
-    claims = postgresql.claim(QUEUE, worker_id, 3)
+    worker_id = register(store)
+    ids = store.enqueue_many([definition() for _ in range(3)])
+    claims = store.claim(QUEUE, worker_id, 3)
     assert [c.id for c in claims] == ids
-    assert all(postgresql.release(claims[:1]))
-    assert [c.id for c in postgresql.claim(QUEUE, worker_id, 3)] == ids[:1]
-    soon = postgresql.enqueue(definition(delay=60))
-    Job.objects.using(postgresql.database).filter(id=soon).update(available_at="2020-01-01T00:00:00Z")
-    assert postgresql.promote_due().promoted == 1
-    assert [c.id for c in postgresql.claim(QUEUE, worker_id, 3)] == [soon]
+    assert all(store.release(claims[:1]))
+    assert [c.id for c in store.claim(QUEUE, worker_id, 3)] == ids[:1]
+    soon = store.enqueue(definition(delay=60))
+    Job.objects.using(store.database).filter(id=soon).update(available_at="2020-01-01T00:00:00Z")
+    assert store.promote_due().promoted == 1
+    assert [c.id for c in store.claim(QUEUE, worker_id, 3)] == [soon]

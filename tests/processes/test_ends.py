@@ -7,11 +7,13 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import FailedJob, Job, Worker
 from tests.support.waiting import wait_until
-from tests.support.worker import counts, lines, live, registered, wait_finished, worker
+from tests.support.worker import WorkerProcess, counts, lines, live, registered, wait_finished, worker
 
 
 def alive(pid: int) -> bool:
@@ -92,6 +94,26 @@ def test_a_killed_template_is_replaced_and_nothing_is_lost(queue: DatabaseBacken
         assert w.stop() == 0, w.text
     assert {r.refresh().state for r in refs} == {"completed"}
     assert {r.refresh().crashes for r in refs} == {0}
+
+
+def test_a_machine_without_a_process_to_spare_is_waited_for(
+    queue: DatabaseBackend, proof: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = tmp_path / "spent"
+    monkeypatch.setenv("WITHOUT_FORKS", str(spent))
+    with WorkerProcess(queue.database, "default", "--max-workers", "2", program="tests/support/without_forks.py") as w:
+        for dies, says in ((lambda: w.children()[0], "a child could not"), (w.template, "the template could not")):
+            wait_until(lambda: len(w.children()) == 2, "the children")
+            victim = dies()
+            spent.touch()
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda: says in w.text, "the worker to say that it can't fork")  # noqa: B023
+            spent.unlink()
+            ref = Jobs.push("trial.write", {"path": str(proof)})
+            wait_until(lambda: ref.refresh().is_finished, "a job to be done")  # noqa: B023
+        wait_until(lambda: len(w.children()) == 2, "the children to be back")
+        assert w.stop() == 0, w.text
+    assert counts(queue) == {"completed": 2}
 
 
 def test_no_process_outlives_a_killed_coordinator(queue: DatabaseBackend, proof: Path) -> None:

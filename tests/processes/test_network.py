@@ -21,19 +21,14 @@ from tests.support.services import Services
 from tests.support.waiting import wait_until
 from tests.support.worker import counts, lines, registered, wait_finished, worker
 
-
-@pytest.fixture
-def served(queue: DatabaseBackend) -> DatabaseBackend:
-    """The queue, on a database with a server."""
-    if connections[queue.database].vendor == "sqlite":
-        pytest.skip("SQLite has no connections that could be cut")
-    return queue
+# SQLite has no connections that could be cut.
+pytestmark = pytest.mark.parametrize("database", ["postgresql", "mysql"], indirect=True)
 
 
 @pytest.fixture
-def proxy(served: DatabaseBackend) -> Iterator[FaultProxy]:
+def proxy(queue: DatabaseBackend) -> Iterator[FaultProxy]:
     """A failing network before the database of the queue."""
-    with FaultProxy(int(connections[served.database].settings_dict["PORT"])) as proxy:
+    with FaultProxy(int(connections[queue.database].settings_dict["PORT"])) as proxy:
         yield proxy
 
 
@@ -70,95 +65,95 @@ def assert_all_done(queue: DatabaseBackend, proof: Path, ids: list[str]) -> Coun
     return runs
 
 
-def test_connections_that_are_cut_again_and_again(served: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
+def test_connections_that_are_cut_again_and_again(queue: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
     ids = dispatch(proof, 300, seconds=0.02)
-    with worker(served, "default", "--max-workers", "2", "--show", "quiet", port=proxy.port) as w:
+    with worker(queue, "default", "--max-workers", "2", "--show", "quiet", port=proxy.port) as w:
         with cutting(proxy):
-            wait_finished(served)
+            wait_finished(queue)
         assert w.process.poll() is None
         assert w.stop() == 0, w.text
     assert proxy.cuts >= 10
-    assert_all_done(served, proof, ids)
+    assert_all_done(queue, proof, ids)
 
 
-def test_replies_that_are_lost(served: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
+def test_replies_that_are_lost(queue: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
     """The store has done what it was asked, and the worker does not know: claims and settlements alike."""
     ids = dispatch(proof, 200, seconds=0.005)
     proxy.swallow = (b"COMMIT", b"WITH picked", b"WITH gone")
-    with worker(served, "default", "--max-workers", "2", "--show", "quiet", port=proxy.port) as w:
+    with worker(queue, "default", "--max-workers", "2", "--show", "quiet", port=proxy.port) as w:
         wait_until(lambda: proxy.swallowed >= 8, "replies to be lost")
         proxy.swallow = ()
-        wait_finished(served)
+        wait_finished(queue)
         assert w.process.poll() is None
         assert w.stop() == 0, w.text
-    runs = assert_all_done(served, proof, ids)
+    runs = assert_all_done(queue, proof, ids)
     # A job whose claim never arrived was not run, and one whose settlement was written is not run again.
     assert set(runs.values()) == {1}
 
 
 def test_a_connection_that_falls_silent_as_it_begins_to_listen(
-    served: DatabaseBackend, proxy: FaultProxy, proof: Path
+    queue: DatabaseBackend, proxy: FaultProxy, proof: Path
 ) -> None:
-    only_postgresql(served)
+    only_postgresql(queue)
     proxy.silences = b"LISTEN"
-    with worker(served, "default", "--max-workers", "1", port=proxy.port) as w:
+    with worker(queue, "default", "--max-workers", "1", port=proxy.port) as w:
         wait_until(lambda: proxy.silenced, "the worker to listen")
         ids = dispatch(proof, 5)
-        wait_finished(served)
+        wait_finished(queue)
         assert w.stop() == 0, w.text
-    assert_all_done(served, proof, ids)
+    assert_all_done(queue, proof, ids)
 
 
 def test_a_listening_connection_that_falls_silent_is_replaced(
-    served: DatabaseBackend, proxy: FaultProxy, proof: Path
+    queue: DatabaseBackend, proxy: FaultProxy, proof: Path
 ) -> None:
-    only_postgresql(served)
-    with worker(served, "default", "--max-workers", "1", port=proxy.port) as w:
+    only_postgresql(queue)
+    with worker(queue, "default", "--max-workers", "1", port=proxy.port) as w:
         first = wait_until(lambda: proxy.that_said(b"LISTEN"), "the worker to listen")
         proxy.silence(first)
         wait_until(lambda: set(proxy.that_said(b"LISTEN")) - set(first), "the worker to listen anew")
         ids = dispatch(proof, 5)
-        wait_finished(served)
+        wait_finished(queue)
         assert w.stop() == 0, w.text
-    assert_all_done(served, proof, ids)
+    assert_all_done(queue, proof, ids)
 
 
-def test_every_connection_falls_silent(served: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
+def test_every_connection_falls_silent(queue: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
     """What a server that hangs looks like, until another takes its place."""
-    with worker(served, "default", "--max-workers", "1", port=proxy.port) as w:
-        wait_until(lambda: registered(served), "the worker to register")
+    with worker(queue, "default", "--max-workers", "1", port=proxy.port) as w:
+        wait_until(lambda: registered(queue), "the worker to register")
         proxy.silence()
         ids = dispatch(proof, 5)
-        wait_finished(served)
+        wait_finished(queue)
         assert w.process.poll() is None
         assert w.stop() == 0, w.text
-    assert_all_done(served, proof, ids)
+    assert_all_done(queue, proof, ids)
 
 
-def test_a_row_that_somebody_holds_does_not_cost_the_lease(served: DatabaseBackend, proof: Path) -> None:
+def test_a_row_that_somebody_holds_does_not_cost_the_lease(queue: DatabaseBackend, proof: Path) -> None:
     """A settlement waits for it, and the lease is renewed all the same."""
     (job_id,) = dispatch(proof, 1, seconds=0.5)
-    rows = Job.objects.using(served.database)
-    with worker(served, "default", "--max-workers", "1") as w:
+    rows = Job.objects.using(queue.database)
+    with worker(queue, "default", "--max-workers", "1") as w:
         wait_until(lambda: rows.filter(state="running").exists(), "the job to run")
-        (before,) = registered(served)
-        other = connections[served.database].copy()
+        (before,) = registered(queue)
+        other = connections[queue.database].copy()
         try:
             with other.cursor() as cursor:
                 cursor.execute("BEGIN")
                 cursor.execute("SELECT id FROM django_jobs_job FOR UPDATE")
             wait_until(lambda: lines(proof), "the job to be done")
-            wait_until(lambda: renewed_for(served, before) > 6, "the lease to be renewed for twice its length")
+            wait_until(lambda: renewed_for(queue, before) > 6, "the lease to be renewed for twice its length")
         finally:
             other.close()
-        wait_finished(served)
+        wait_finished(queue)
         assert w.stop() == 0, w.text
-    assert_all_done(served, proof, [job_id])
-    assert registered(served, "lost") == []
+    assert_all_done(queue, proof, [job_id])
+    assert registered(queue, "lost") == []
 
 
-def test_a_worker_behind_pgbouncer(served: DatabaseBackend, services: Services, proof: Path) -> None:
-    only_postgresql(served)
+def test_a_worker_behind_pgbouncer(queue: DatabaseBackend, services: Services, proof: Path) -> None:
+    only_postgresql(queue)
     assert services.postgresql is not None
     backend = {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {"LISTEN": False}}
     ids = dispatch(proof, 100)
@@ -170,14 +165,14 @@ def test_a_worker_behind_pgbouncer(served: DatabaseBackend, services: Services, 
     with (
         pooler,
         worker(
-            served, "default", "--max-workers", "2", port=pooler.service.port, JOBS_BACKENDS={"default": backend}
+            queue, "default", "--max-workers", "2", port=pooler.service.port, JOBS_BACKENDS={"default": backend}
         ) as w,
     ):
-        wait_finished(served)
+        wait_finished(queue)
         ids += dispatch(proof, 10)
-        wait_finished(served)
+        wait_finished(queue)
         assert w.stop() == 0, w.text
-    assert_all_done(served, proof, ids)
+    assert_all_done(queue, proof, ids)
 
 
 def renewed_for(store: DatabaseBackend, worker: Worker) -> float:

@@ -34,7 +34,9 @@ QUICK: dict[str, Any] = {
 class WorkerProcess:
     """A `jobs_work` process. Its output is kept in a file. `port` is that of a proxy before its database."""
 
-    def __init__(self, database: str, *arguments: str, port: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self, database: str, *arguments: str, port: int | None = None, program: str = "manage.py", **settings: Any
+    ) -> None:
         self.output = tempfile.NamedTemporaryFile("w+", prefix="jobs-worker-", suffix=".log")  # noqa: SIM115
         env = {
             **site_env(database, port),
@@ -42,7 +44,7 @@ class WorkerProcess:
             "PYTHONUNBUFFERED": "1",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "jobs_work", *(arguments or ("default",))],
+            [sys.executable, program, "jobs_work", *(arguments or ("default",))],
             cwd=ROOT,
             env=env,
             stdout=self.output,

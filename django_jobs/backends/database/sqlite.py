@@ -51,9 +51,10 @@ class SQLiteStatements(Statements):
                         WHERE j.queue = %s AND j.state = 'pending' AND j.suspect = {suspect!s} {self.countable}
                           AND {self.may_claim()}
                         ORDER BY j.rank, j.available_at, j.id LIMIT %s)
-                    RETURNING {self.claimed_columns()}, rank, available_at""",
+                    RETURNING {self.claimed_columns()}, CAST(rank AS INTEGER), hex(available_at)""",
                 [self.uid(worker_id), queue, self.uid(worker_id), queue, limit],
             )
+            # Cast, as a column of SQLite may hold anything: one value that can't be compared would fail the claim.
             rows = sorted(cursor.fetchall(), key=lambda row: (row[-2], row[-1], row[0]))
             return [self.claim_of(row[:-2]) for row in rows]
 

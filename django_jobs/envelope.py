@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -243,30 +243,40 @@ def decode(body: str) -> JobDefinition:
         raise CorruptEnvelope(f"the envelope lacks or garbles a field: {error!r:.200}") from None
 
 
+_BLANK = JobDefinition(handler="", unique=None)
+_REQUIRED = frozenset(("v", "id", "handler", "queue", "payload", "max_attempts", "timeout"))
+_OPTIONAL: Mapping[str, Callable[[Any], Any]] = {
+    "backoff": lambda value: value,
+    "ttl": lambda value: value,
+    "expires_at": lambda value: datetime.fromtimestamp(value, UTC),
+    "expires_in": float,
+    "name": lambda value: value,
+    "reference": lambda value: value,
+    "group": lambda value: value,
+    "tags": tuple,
+    "meta": lambda value: value,
+    "source": lambda value: value,
+    "unique": lambda value: Unique(*value),
+    "schema_version": int,
+    "middleware": tuple,
+    "cancel_handler": lambda value: value,
+}
+
+
 def _definition(data: Mapping[str, Any]) -> JobDefinition:
-    expires = data.get("expires_at")
     timeout, max_attempts = data["timeout"], data["max_attempts"]
     if type(max_attempts) is not int or not (timeout is None or type(timeout) in (int, float)):
         raise TypeError("max_attempts or timeout")
-    return JobDefinition(
-        handler=data["handler"],
-        payload=data["payload"],
-        id=data["id"],
-        queue=data["queue"],
-        max_attempts=max_attempts,
-        timeout=timeout,
-        backoff=data.get("backoff"),
-        ttl=data.get("ttl", UNSET),
-        expires_at=None if expires is None else datetime.fromtimestamp(expires, UTC),
-        name=data.get("name", ""),
-        reference=data.get("reference", ""),
-        group=data.get("group", ""),
-        tags=tuple(data.get("tags", ())),
-        meta=data.get("meta", {}),
-        source=data.get("source", "app"),
-        expires_in=None if (expires_in := data.get("expires_in")) is None else float(expires_in),
-        unique=Unique(*unique) if (unique := data.get("unique")) else None,
-        schema_version=int(data.get("schema_version", 1)),
-        middleware=tuple(data.get("middleware", ())),
-        cancel_handler=data.get("cancel_handler", ""),
-    )
+    read = {
+        "handler": data["handler"],
+        "payload": data["payload"],
+        "id": data["id"],
+        "queue": data["queue"],
+        "max_attempts": max_attempts,
+        "timeout": timeout,
+        "backoff": None,
+    }
+    for name in data.keys() - _REQUIRED:
+        if name in _OPTIONAL:  # what a newer release has added means nothing here
+            read[name] = _OPTIONAL[name](data[name])
+    return _BLANK.changed(read)

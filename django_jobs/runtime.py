@@ -14,8 +14,10 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+from django.core.signals import setting_changed
 from django.db import connections, reset_queries
 from django.db.backends.signals import connection_created
 
@@ -276,14 +278,27 @@ def _keep_seconds(definition: JobDefinition, handler: type) -> int | None:
     """How long the completed record stays: by the job, its handler, its queue or the site, in this order."""
     if definition.ttl is not UNSET:
         return definition.ttl
-    for given in (
-        registry.defaults_of(handler).get("ttl", UNSET),
-        conf.queue(str(definition.queue)).keep_completed,
-    ):
-        if given is not UNSET and given is not None:
-            return int(given)
+    of_handler = registry.defaults_of(handler).get("ttl", UNSET)
+    if of_handler is not UNSET and of_handler is not None:
+        return int(of_handler)
+    return _keep_seconds_on(definition.queue)
+
+
+@lru_cache(maxsize=1000)
+def _keep_seconds_on(queue: str) -> int | None:
+    of_queue = conf.queue(queue).keep_completed
+    if of_queue is not None:
+        return of_queue
     site = conf.default_option("ttl")
     return None if site is None else int(seconds("ttl", site))
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting in ("JOBS_QUEUES", "JOBS_DEFAULTS"):
+        _keep_seconds_on.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_jobs.runtime.settings")
 
 
 def _delay_of(job_id: str, given: Any) -> float | None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from ..backends import Backend
 from ..conf import conf
 from .console import Console
-from .coordinator import Chore, Coordinator, Executor, Limits
+from .coordinator import Coordinator, Limits
+from .executor import Executor
+from .housekeeping import Chore
 from .inline import Inline
 from .interrupts import StopSignals
 from .pool import Pool

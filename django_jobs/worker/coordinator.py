@@ -3,82 +3,33 @@
 from __future__ import annotations
 
 import math
-import os
 import resource
 import select
-import socket
 import sys
 import time
-import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
-
-from django.db import Error as DatabaseError
 
 from .. import signals
-from ..backends import Backend, Note, Settled, Wakeup, WorkerInfo
+from ..backends import Backend, Note, Settled, Wakeup
 from ..conf import conf
-from ..exceptions import JobsError
 from ..logs import get_logger
 from ..retry import CANCEL, Target
 from ..runtime import Claim, wants_hooks
 from ..settlement import Settlement, conclude, give_back
 from .console import Console
-from .interrupts import Patience, StopSignals
+from .executor import Executor
+from .housekeeping import Chore, Housekeeping
+from .interrupts import StopSignals
 from .journal import log_settled, notes_of_claimed, notes_of_settled
-from .pace import Pace
-from .pool import Finished
+from .lease import Lease
+from .outages import Outages
 from .services import pause, spare
 
 logger = get_logger("worker")
 
 STALE_SECONDS = 1.0
-STORE_RETRY_LONGEST = 5.0
-SOON_SECONDS = 10.0
 MOST_NOTES = 10_000  # kept while the store is away
-
-
-class Executor(Protocol):
-    """Whoever runs the jobs for a coordinator: `Pool` or `Inline`."""
-
-    size: int
-    notes: list[Note]
-    pace: Pace
-
-    @property
-    def in_hand(self) -> int: ...
-    @property
-    def busy(self) -> bool: ...
-    def start(self, before_fork: Callable[[], None]) -> None: ...
-    def room(self) -> int: ...
-    def claims(self) -> list[Claim]: ...
-    def lease_until(self, when: float) -> None: ...
-    def submit(self, claims: Iterable[Claim]) -> None: ...
-    def run_hooks(self, settlement: Settlement) -> None: ...
-    def filenos(self) -> list[int]: ...
-    def next_deadline(self) -> float: ...
-    def collect(self) -> list[Finished]: ...
-    def cancel(self, job_ids: Collection[str]) -> None: ...
-    def take_back(self) -> list[Claim]: ...
-    def stale(self, seconds: float) -> bool: ...
-    def abandon(self) -> list[Claim]: ...
-    def restart(self) -> None: ...
-    def kill_running(self) -> None: ...
-    def stop(self) -> None: ...
-
-
-@dataclass(slots=True)
-class Chore:
-    """Something that the coordinator does now and then, such as reaping.
-
-    `act` answers what it has settled, whose hooks are run then, or just a number.
-    """
-
-    name: str
-    interval: float
-    act: Callable[[], Iterable[Settlement] | int]
-    due_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +57,9 @@ class Coordinator:
     stop_signals: StopSignals = field(default_factory=StopSignals)
     restores_signals: bool = True
     """False where the process ends with the worker: a late signal must not end it any sooner."""
-    worker_id: str = ""
+    lease: Lease = field(init=False)
+    outages: Outages = field(init=False)
+    house: Housekeeping = field(init=False)
     _wakeup: Wakeup = field(default_factory=Wakeup)
     _listening: bool = False
     _unsettled: list[Settlement] = field(default_factory=list)
@@ -115,19 +68,20 @@ class Coordinator:
     _cycles: int = 0
     _empty: bool = False  # the last look at every queue brought less than was asked for
     _started_at: float = 0.0
-    _renew_at: float = 0.0
-    _lease_until: float = 0.0
     _look_at: float = 0.0  # when to claim again although nothing woke us
-    _promote_at: float = 0.0
-    _cancels_at: float = 0.0
-    _next_due: float | None = None
     _suspects_at: float = 0.0
-    _reconcile_at: float = 0.0
-    _store_retry_at: float = 0.0
-    _store_failures: int = 0
-    _strangers: dict[str, int] = field(default_factory=dict)
     _drain_until: float | None = None
-    _patience: Patience = field(default_factory=lambda: Patience(conf.lease_seconds / 2))
+    _lost: bool = False
+
+    def __post_init__(self) -> None:
+        self.lease = Lease(self.backend, self.executor)
+        self.outages = Outages(self.backend)
+        self.house = Housekeeping(self.backend, self.executor, self.lease, self.chores, self._follow)
+
+    @property
+    def worker_id(self) -> str:
+        """Under which id it is registered; empty where it is not."""
+        return self.lease.worker_id
 
     # -- the life of a worker -------------------------------------------------------------------------------------
 
@@ -146,13 +100,11 @@ class Coordinator:
 
     def _turn(self) -> None:
         self._take_outcomes()
-        with _Store(self) as store:
-            if store.reachable:
-                self._renew()  # first: what follows may have to wait for somebody's lock
+        with self.outages.around() as reachable:
+            if reachable and self._is_ours():  # first: what follows may have to wait for somebody's lock
                 self._settle()
-                if self.worker_id:
-                    self._keep_house()
-                    self._claim()
+                self._keep_house()
+                self._claim()
         self._guard_lease()
         self._wait()
 
@@ -172,23 +124,18 @@ class Coordinator:
             return True
         if limits.cycles is not None and self._cycles >= limits.cycles:
             return True
-        soon = self._next_due is not None and self._next_due - time.monotonic() < SOON_SECONDS
-        return limits.when_empty and self._empty and not soon
+        return limits.when_empty and self._empty and not self.house.expects_soon
 
     def _register(self) -> None:
         self._started_at = self._started_at or time.monotonic()
-        self.worker_id = ""
+        self.lease.worker_id = ""
         while not self.worker_id and not self.stop_signals.count:
-            with _Store(self) as store:
-                if store.reachable:
-                    worker_id, asked = str(uuid.uuid4()), time.monotonic()
-                    info = WorkerInfo(worker_id, socket.gethostname(), os.getpid(), self.queues, self.executor.size)
-                    self.backend.register(info, conf.lease_seconds)
-                    self.worker_id = worker_id
-                    self._leased(asked)
-                    self._reconcile_at = asked + conf.lease_seconds / 3
+            with self.outages.around() as reachable:
+                if reachable:
+                    self.lease.take(self.queues)
+                    self.house.begin()
             if not self.worker_id:
-                self._pause(max(self._store_retry_at - time.monotonic(), 0.0))
+                self._pause(max(self.outages.retry_at - time.monotonic(), 0.0))
         if self.worker_id:
             logger.info("STARTED worker %s on %s", self.worker_id, ", ".join(self.queues), extra=self._about_me())
             signals.worker_started.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
@@ -200,13 +147,11 @@ class Coordinator:
             self.executor.stop()
         finally:
             self._wakeup.close()
-            try:
+            self.outages.retry_at = 0.0  # one last try, whatever came before
+            with self.outages.around():
                 if self.worker_id:
-                    with self._patience:
-                        self.renew_lease()  # for the counters on its row
-                        self.backend.deregister(self.worker_id)
-            except (DatabaseError, JobsError) as error:
-                logger.warning("could not say good-bye to the store: %s", error)
+                    self.renew_lease()  # for the counters on its row
+                    self.backend.deregister(self.worker_id)
             logger.info("STOPPED worker %s: %d settled", self.worker_id, self._settled, extra=self._about_me())
             signals.worker_stopped.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
             if self.restores_signals:
@@ -250,8 +195,7 @@ class Coordinator:
             if s.claim.suspect:
                 self._suspects_at = self._look_at = now  # the next one may have its turn
             if transition.target is Target.WAITING:
-                self._promote_at = min(self._promote_at, now + transition.delay)
-                self._next_due = min(self._next_due or math.inf, now + transition.delay)
+                self.house.expect(transition.delay)
                 self._look_at = min(self._look_at, now + transition.delay)
                 if transition.suspect:
                     self._suspects_at = min(self._suspects_at, now + transition.delay)
@@ -282,103 +226,44 @@ class Coordinator:
 
     # -- the lease ------------------------------------------------------------------------------------------------
 
-    def _renew(self) -> None:
-        now = time.monotonic()
-        if now < self._renew_at:
-            return
-        if self.renew_lease():
-            return
-        logger.error("this worker was taken for lost; what it held is others' now")
-        self._begin_anew()
+    def _is_ours(self) -> bool:
+        """Whether what we hold is still ours. Renews the lease when that is due."""
+        self._lost = self._lost or (self.lease.is_due and not self.renew_lease())
+        return not self._lost
 
     def renew_lease(self) -> bool:
         """Prolong the lease in the store. False: the worker is lost."""
-        asked = time.monotonic()
         state = "running" if self._drain_until is None else "draining"
         running = self.executor.in_hand + len(self._unsettled)
-        if not self.backend.renew(
-            self.worker_id, conf.lease_seconds, state=state, running=running, settled=self._settled
-        ):
-            return False
-        self._leased(asked)
-        return True
-
-    def _leased(self, asked: float) -> None:
-        # Counted from before the question: the store may have written it any time after that.
-        self._renew_at = asked + conf.heartbeat_interval
-        self._lease_until = asked + conf.lease_seconds
-        self.executor.lease_until(self._lease_until)
+        return self.lease.renew(state=state, running=running, settled=self._settled)
 
     def _guard_lease(self) -> None:
         """A coordinator that can't renew ends its children before the lease can end."""
-        if time.monotonic() < self._lease_until - 0.1 * conf.lease_seconds or not self.executor.in_hand:
-            return
-        logger.error("the lease could not be renewed in time; ending what runs")
-        self._unsettled += [give_back(claim) for claim in self.executor.abandon()]
+        if self._lost:
+            logger.error("this worker was taken for lost; what it held is others' now")
+            self._begin_anew()
+        elif self.executor.in_hand and not self.lease.is_firm:
+            logger.error("the lease could not be renewed in time; ending what runs")
+            self._unsettled += [give_back(claim) for claim in self.executor.abandon()]
 
     def _begin_anew(self) -> None:
         """Lost: end the children, forget what they did, and register under a new id."""
         self.executor.abandon()
         self._unsettled.clear()
-        self._strangers.clear()
+        self._lost = False
         if self._drain_until is None:
             self.executor.restart()
             self._register()
 
-    # -- keeping house ----------------------------------------------------------------------------------------------
-
     def _keep_house(self) -> None:
-        now = time.monotonic()
-        if now >= self._promote_at:
-            promotion = self.backend.promote_due()
-            self._next_due = None if promotion.next_in is None else now + max(promotion.next_in, 0.0)
-            self._promote_at = now + min(max(promotion.next_in or 0.0, 0.001), conf.poll_interval)
-            if promotion.next_in is None:
-                self._promote_at = now + conf.poll_interval
-            if promotion.promoted:
-                self._look_at = now
-        if now >= self._cancels_at:
-            self._cancels_at = now + conf.poll_interval
-            if self.executor.in_hand and (asked := self.backend.cancel_requests(self.worker_id)):
-                self.executor.cancel(asked)
-        for chore in self.chores:
-            if now >= chore.due_at and self._drain_until is None:
-                chore.due_at = now + chore.interval
-                self._do(chore)
-        if now >= self._reconcile_at:
-            self._reconcile_at = now + conf.lease_seconds / 3
-            self._reconcile()
-
-    def _do(self, chore: Chore) -> None:
-        try:
-            done = chore.act()
-            if not isinstance(done, int):
-                for settlement in done:
-                    self._follow(settlement)
-        except Exception as error:
-            if self.backend.is_outage(error):
-                raise
-            logger.exception("%s failed; the work goes on", chore.name)
-
-    def _reconcile(self) -> None:
-        """Give back what the store says we hold and we know nothing of, as when the answer to a claim was lost.
-
-        Only what was seen twice: a claim of this very moment is no stranger.
-        """
-        ours = {claim.id for claim in self.executor.claims()} | {s.claim.id for s in self._unsettled}
-        held = self.backend.held(self.worker_id)
-        strangers = {job_id: claim_no for job_id, claim_no in held.items() if job_id not in ours}
-        again = [(j, n) for j, n in strangers.items() if self._strangers.get(j) == n]
-        self._strangers = strangers
-        if again:
-            logger.warning("giving back %d jobs that the store says are here and are not", len(again))
-            self.backend.release([_bare_claim(job_id, self.worker_id, claim_no) for job_id, claim_no in again])
+        if self.house.keep(self._unsettled, draining=self._drain_until is not None):
+            self._look_at = time.monotonic()
 
     # -- claiming -------------------------------------------------------------------------------------------------
 
     def _claim(self) -> None:
         now = time.monotonic()
-        if self._drain_until is not None or self._unsettled or now > self._lease_until - 0.1 * conf.lease_seconds:
+        if self._drain_until is not None or self._unsettled or not self.lease.is_firm:
             return
         self._open_wakeup()
         room = self._room()
@@ -448,31 +333,29 @@ class Coordinator:
 
     def _wait(self) -> None:
         """Sleep until something happens: an outcome, a death, a signal, a wake-up, or the next thing that is due."""
-        if self._unsettled and self._store_retry_at <= time.monotonic():
+        if self._unsettled and self.outages.retry_at <= time.monotonic():
             return
         self._pause(self._idle_seconds())
 
     def _idle_seconds(self) -> float:
         now = time.monotonic()
-        due = [self._renew_at, self.executor.next_deadline(), self._reconcile_at]
+        draining = self._drain_until is not None
+        due = [self.lease.renew_at, self.executor.next_deadline(), self.house.due_at(draining=draining)]
         if self._drain_until is not None:
             due.append(self._drain_until)
         elif self._wants_jobs():
             due.append(min(self._look_at, now + self._wakeup.interval))
-        due.append(self._promote_at)
-        if self._drain_until is None:
-            due += [chore.due_at for chore in self.chores]
-        if self.limits.seconds is not None and self._drain_until is None:
+        if self.limits.seconds is not None and not draining:
             due.append(self._started_at + self.limits.seconds)
         wait = max(min(due) - now, 0.0)
-        if self._store_failures:
-            wait = max(min(self._store_retry_at - now, 1.0), 0.001)
+        if self.outages.lasts:
+            wait = max(min(self.outages.retry_at - now, 1.0), 0.001)
         return min(wait, 5.0)
 
     def _pause(self, seconds: float) -> None:
         poll = select.poll()  # a new one each time costs less than keeping one in step with the descriptors
         fds = [self.stop_signals.fileno(), *self.executor.filenos()]
-        if not self._store_failures and self._wants_jobs() and (fd := self._wakeup.fileno()) is not None:
+        if not self.outages.lasts and self._wants_jobs() and (fd := self._wakeup.fileno()) is not None:
             fds.append(fd)
         for fd in fds:
             if fd >= 0:
@@ -502,54 +385,6 @@ class Coordinator:
                 break
             self._turn()
         self.console.say("graceful shutdown complete.")
-
-    # -- the store's moods --------------------------------------------------------------------------------------------
-
-    def store_failed(self, error: BaseException) -> None:
-        """The store is away: say so once, wait, and go on."""
-        self._store_failures += 1
-        wait = min(0.1 * 2 ** (self._store_failures - 1), STORE_RETRY_LONGEST)
-        self._store_retry_at = time.monotonic() + wait
-        if not self.backend.is_outage(error):
-            logger.error("a turn failed; trying again", exc_info=error)
-        elif self._store_failures == 1:
-            logger.error("the store is away (%s); trying again until it is back", str(error).strip())
-        self.backend.close()
-
-    def store_is_back(self) -> None:
-        """A turn went through."""
-        if self._store_failures:
-            logger.warning("the store is back")
-        self._store_failures = 0
-
-
-class _Store:
-    """Around one turn's use of the store: errors of the store are told to the coordinator, not raised."""
-
-    def __init__(self, coordinator: Coordinator) -> None:
-        self.coordinator = coordinator
-        self.reachable = time.monotonic() >= coordinator._store_retry_at
-
-    def __enter__(self) -> _Store:
-        if self.reachable:
-            self.coordinator._patience.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> bool:
-        self.coordinator._patience.__exit__()
-        if error is None:
-            if self.reachable:
-                self.coordinator.store_is_back()
-            return False
-        if isinstance(error, Exception):
-            logger.debug("a turn failed", exc_info=error)
-            self.coordinator.store_failed(error)
-            return True
-        return False
-
-
-def _bare_claim(job_id: str, worker_id: str, claim_no: int) -> Claim:
-    return Claim(job_id, "", "", worker_id, claim_no, 1, 0, False, "", "", "", 0.0, 0.0)
 
 
 def _memory_mb() -> float:

@@ -16,7 +16,7 @@ from django_jobs import Jobs
 from django_jobs.backends import Settled, WorkerInfo
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Worker
-from django_jobs.worker.coordinator import _bare_claim
+from django_jobs.worker.housekeeping import bare_claim
 from tests.support.site import site_env
 from tests.support.waiting import wait_until
 from tests.support.worker import ROOT, counts, lines, wait_finished, worker
@@ -190,7 +190,7 @@ def test_the_history_survives_a_claim_that_is_given_back(queue: DatabaseBackend)
     me = str(uuid.uuid4())
     queue.register(WorkerInfo(me, "host", 1, ["default"]), 30)
     (claim,) = queue.claim("default", me, 1)
-    assert queue.release([_bare_claim(claim.id, me, claim.claim_no)]) == [Settled.WRITTEN]
+    assert queue.release([bare_claim(claim.id, me, claim.claim_no)]) == [Settled.WRITTEN]
     assert len(ref.refresh().attempts) == 1
 
 

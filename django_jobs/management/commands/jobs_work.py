@@ -16,7 +16,8 @@ from ...conf import ISOLATIONS, SHOWS, conf
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...worker.assembly import WorkerOptions, assemble, isolation_of
-from ...worker.coordinator import Chore, Limits
+from ...worker.coordinator import Limits
+from ...worker.housekeeping import Chore
 from ...worker.interrupts import StopSignals
 from ..base import JobsCommand, queue_names
 

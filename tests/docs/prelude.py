@@ -62,10 +62,46 @@ SITE = {
     "ROOT_URLCONF": "tests.docs.prelude",
 }
 
+class Gateway:
+    """Charges, or keeps files, somewhere else."""
+
+    def charge(self, amount: float, idempotency_key: str) -> None:
+        """Nothing."""
+
+    def put(self, path: str, data: bytes, token: int) -> None:
+        """Nothing."""
+
+
+class Web:
+    """Answers a status."""
+
+    def answers(self, status: int) -> None:
+        """From now on."""
+        self.status = status
+
+    def get(self, url: str) -> int:
+        """That of the page."""
+        return self.status
+
+
+class Plain(JobHandler):
+    """Does nothing."""
+
+    def handle(self, ctx: Any) -> None:
+        return None
+
+
+PLAIN = "tests.docs.prelude.Plain"
 PRELUDES: dict[str, Prelude] = {
     "README.md": Prelude(settings={"JOBS": {"welcome": "shop.jobs.Welcome"}}),
     "docs/how-to/logging.md": Prelude(),
+    "docs/how-to/queues.md": Prelude(settings={"JOBS": dict.fromkeys(("welcome", "charge", "refund"), PLAIN)}),
+    "docs/how-to/retries.md": Prelude(names={"web": Web()}, settings={"JOBS": {"report": PLAIN}}),
     "docs/how-to/test-your-jobs.md": Prelude(names={"sign_up": sign_up}, settings=SITE, apart=True),
+    "docs/how-to/transactions.md": Prelude(
+        names={"Customer": get_user_model(), "gateway": Gateway(), "storage": Gateway()},
+        settings={"JOBS": {"welcome": PLAIN}},
+    ),
     "docs/reference/settings.md": Prelude(),
     "docs/tutorials/first-job.md": Prelude(),
 }

@@ -208,7 +208,6 @@ def backoff(strategy: str = "exponential", **fields: Any) -> dict[str, Any]:
     | `linear` | base · n | `base` |
     | `exponential` | base · factor ** (n - 1) | `base` 5, `factor` 2, `cap` 300 |
     | `table` | the n-th delay, then the last | `delays` 10, 30, 120, 600, 1800 |
-
     | a name in `JOBS_BACKOFFS` | what that function answers to n | |
 
     Every one takes `cap` (seconds) and `jitter` (a share, 0.15 = ±15 %; 0 is off). Raises `InvalidDefinition`.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import os
@@ -10,6 +11,7 @@ import re
 import sys
 from argparse import Action
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,154 @@ def checks_page() -> str:
     )
 
 
+# -- from docstrings --------------------------------------------------------------------------------------------
+
+
+def handlers_page() -> str:
+    """What a handler is made of, and what it sees."""
+    from django_jobs import JobContext, JobHandler, JobResult, job
+    from django_jobs.definition import JobDefinition
+    from django_jobs.handlers import CallableHandler, CommandHandler
+
+    said, blank = attributes_of(JobHandler), vars(JobHandler)
+    options = [name for name in JobHandler.__annotations__ if name not in said]
+    facts = [f"`{name}`" for name in JobContext.__annotations__ if name not in ("controls", "parent")]
+    if silent := set(options) - set(JobDefinition.__annotations__):
+        raise ValueError(f"JobHandler.{min(silent)} needs a docstring")
+    lines = [
+        "# Handlers",
+        "",
+        "How to write them is told in [Write handlers](../how-to/handlers.md).",
+        *section("`JobHandler`", JobHandler),
+        "",
+        f"The options of its jobs that it may set: {', '.join(f'`{name}`' for name in options)}. Beside these:",
+        "",
+        *head("attribute", "default", "what for"),
+        *(row(f"`{name}`", f"`{blank[name]!r}`", about) for name, about in said.items()),
+        *methods_of(JobHandler),
+        *section("`@job(key, *, takes_context=False, **options)`", job),
+        *section("`JobContext`", JobContext),
+        "",
+        f"Its facts: {', '.join(facts)}.",
+        *methods_of(JobContext),
+        *section("`JobResult`", JobResult),
+        *methods_of(JobResult),
+        *section("The built-in handler `command`", CommandHandler),
+        *section("The built-in handler `callable`", CallableHandler),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def jobs_page() -> str:
+    """What dispatches jobs, and looks after them."""
+    from django_jobs import JobRef, Jobs, Priority, retry
+    from django_jobs.backends import CancelOutcome, JobRecord
+    from django_jobs.definition import JobBuilder
+
+    lines = [
+        "# Jobs",
+        *section("`Jobs`", Jobs),
+        *methods_of(Jobs),
+        *section("`JobBuilder`", JobBuilder),
+        *methods_of(JobBuilder),
+        *section("`JobRef`", JobRef),
+        *methods_of(JobRef),
+        *section("`JobRecord`", JobRecord),
+        "",
+        f"Its facts: {', '.join(f'`{name}`' for name in JobRecord.__annotations__)}.",
+        *section("`CancelOutcome`", CancelOutcome),
+        "",
+        f"{', '.join(f'`{outcome}`' for outcome in CancelOutcome)}.",
+        *section("`Priority`", Priority),
+        "",
+        f"{', '.join(f'`{priority.name}` ({priority:d})' for priority in Priority)}.",
+        *section("`django_jobs.retry.backoff(strategy, **fields)`", retry.backoff),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def exceptions_page() -> str:
+    """Every exception and signal."""
+    import django_jobs
+    from django_jobs import exceptions, signals
+
+    near = [f"`{name}`" for name, home in django_jobs._HOMES.items() if home == "exceptions"]
+    lines = [
+        "# Exceptions and signals",
+        "",
+        "All are in `django_jobs.exceptions` and `django_jobs.signals`. These can be imported from `django_jobs` too:",
+        f"{', '.join(near)}.",
+    ]
+    for line in inspect.getsource(exceptions).splitlines():
+        if heading := re.fullmatch(r"# -- (.+?) -+", line):
+            lines += ["", f"## {heading[1].capitalize()}"]
+        elif name := re.match(r"class (\w+)", line):
+            error = getattr(exceptions, name[1])
+            kinds = ", ".join(f"`{base.__name__}`" for base in error.__bases__)
+            lines += ["", f"### `{error.__name__}`", "", f"A kind of {kinds}.", "", *markdown(error)]
+    lines += ["", "## Signals", "", *markdown(signals)[2:]]
+    return "\n".join(lines) + "\n"
+
+
+def section(title: str, thing: Any) -> list[str]:
+    """A heading, and a docstring."""
+    return ["", f"## {title}", "", *markdown(thing)]
+
+
+def methods_of(cls: type) -> Iterator[str]:
+    """The public methods and properties of a class itself, each with its docstring."""
+    for name, member in vars(cls).items():
+        function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+        if name.startswith("_") or not inspect.isfunction(function):
+            continue
+        call = "" if isinstance(member, property) else called_with(function)
+        yield from ("", f"### `{name}{call}`", "", *markdown(function))
+
+
+def called_with(function: Callable[..., Any]) -> str:
+    """The parameters of a method, without types."""
+    signature = inspect.signature(function)
+    parameters = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    plain = signature.replace(parameters=parameters[1:], return_annotation=inspect.Signature.empty)
+    return re.sub(r"<class '[\w.]*?(\w+)'>", r"\1", str(plain))
+
+
+def attributes_of(cls: type) -> dict[str, str]:
+    """The attributes of a class that have a text below them, and that text."""
+    (tree,) = (node for node in ast.parse(inspect.getsource(cls)).body if isinstance(node, ast.ClassDef))
+    return {
+        attribute.target.id: " ".join(str(ast.literal_eval(text.value)).split())
+        for attribute, text in pairwise(tree.body)
+        if isinstance(attribute, ast.AnnAssign)
+        and isinstance(attribute.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+
+
+def markdown(thing: Any) -> list[str]:
+    """A docstring as lines of Markdown: its examples become blocks of code."""
+    doc = inspect.cleandoc(thing.__doc__)
+    lines: list[str] = []
+    for paragraph in re.split(r"\n{2,}(?! )", doc):  # what is indented goes on
+        prose, *examples = re.split(r"\n{2,}(?=    )", paragraph, maxsplit=1)
+        if is_code(paragraph):
+            prose, examples = "", [paragraph]
+        lines += [*prose.splitlines(), ""] if prose else []
+        for example in examples:
+            lines += ["```python", *inspect.cleandoc("\n" + example).splitlines(), "```", ""]
+    return lines[:-1]
+
+
+def is_code(text: str) -> bool:
+    """Whether a paragraph is an example: it parses, and does something."""
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:
+        return False
+    return not all(isinstance(s, ast.Expr) and isinstance(s.value, ast.Name) for s in body)
+
+
 def head(*titles: str) -> list[str]:
     """The first two lines of a table."""
     return [row(*titles), row(*("---" for _title in titles))]
@@ -165,6 +315,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "commands.md": commands_page,
     "checks.md": checks_page,
+    "handlers.md": handlers_page,
+    "jobs.md": jobs_page,
+    "exceptions-and-signals.md": exceptions_page,
 }
 
 

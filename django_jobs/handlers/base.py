@@ -83,6 +83,7 @@ class JobHandler:
     is one of its instances. Keys that it does not know are refused, unless `allow_extra`.
     """
     allow_extra: bool = False
+    """True: keys that `payload_type` does not know are let in. They are stored, and left out of `ctx.payload`."""
     schema_version: int = 1
     """The version of the payload's form. Raise it with a change, and turn older payloads in `migrate_payload`."""
     middleware: Sequence[Any] = ()

@@ -12,7 +12,8 @@ from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from django_jobs import JobHandler, Jobs
+from django_jobs import JobHandler, Jobs, exceptions, job
+from django_jobs.retry import backoff
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ SITE = {
     "ROOT_URLCONF": "tests.docs.prelude",
 }
 
+
 class Gateway:
     """Charges, or keeps files, somewhere else."""
 
@@ -94,6 +96,7 @@ class Plain(JobHandler):
 PLAIN = "tests.docs.prelude.Plain"
 PRELUDES: dict[str, Prelude] = {
     "README.md": Prelude(settings={"JOBS": {"welcome": "shop.jobs.Welcome"}}),
+    "docs/how-to/handlers.md": Prelude(),
     "docs/how-to/logging.md": Prelude(),
     "docs/how-to/queues.md": Prelude(settings={"JOBS": dict.fromkeys(("welcome", "charge", "refund"), PLAIN)}),
     "docs/how-to/retries.md": Prelude(names={"web": Web()}, settings={"JOBS": {"report": PLAIN}}),
@@ -102,6 +105,11 @@ PRELUDES: dict[str, Prelude] = {
         names={"Customer": get_user_model(), "gateway": Gateway(), "storage": Gateway()},
         settings={"JOBS": {"welcome": PLAIN}},
     ),
+    "docs/reference/exceptions-and-signals.md": Prelude(names={**vars(exceptions), "response": HttpResponse()}),
+    "docs/reference/handlers.md": Prelude(
+        names={"JobHandler": JobHandler, "job": job}, settings={"JOBS": {"welcome": "page.SendWelcomeEmail"}}
+    ),
+    "docs/reference/jobs.md": Prelude(names={"Jobs": Jobs, "backoff": backoff}, settings={"JOBS": {"welcome": PLAIN}}),
     "docs/reference/settings.md": Prelude(),
     "docs/tutorials/first-job.md": Prelude(),
 }

@@ -64,6 +64,7 @@ class JobHandler:
                 send_mail(...)
                 return {"sent": True}
 
+
         SendWelcomeEmail.dispatch({"user_id": 123}, delay=60)
     """
 

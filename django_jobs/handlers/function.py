@@ -30,6 +30,7 @@ def job(key: str, *, takes_context: bool = False, **options: Any) -> Callable[[C
         @job("thumbs.make", queue="img", max_attempts=3)
         def make_thumbnail(path, width=200): ...
 
+
         make_thumbnail.dispatch("a.png", width=100)
     """
     if not isinstance(key, str):

@@ -88,10 +88,12 @@ class Page:
 
 
 def command_in(line: str) -> list[list[str]]:
-    """The command in a line, from `manage.py` or `make` on. A comment ends it, and so do pipes and redirections."""
+    """The command in a line, from `manage.py` or `make` on. A comment ends it, and so do pipes and redirections.
+    An instance of systemd's, `%i`, is the name of a queue.
+    """
     found = re.search(r"(?:^|(?<=[\s/]))(manage\.py|make) \w.*", line)
     if not found:
         return []
     words = shlex.split(found[0], comments=True)
     end = next((i for i, word in enumerate(words) if word in ("|", ">", "&&", "||", ";")), len(words))
-    return [words[:end]]
+    return [["queue" if word == "%i" else word for word in words[:end]]]

@@ -96,10 +96,12 @@ class Plain(JobHandler):
 PLAIN = "tests.docs.prelude.Plain"
 PRELUDES: dict[str, Prelude] = {
     "README.md": Prelude(settings={"JOBS": {"welcome": "shop.jobs.Welcome"}}),
+    "docs/how-to/deploy.md": Prelude(),
     "docs/how-to/handlers.md": Prelude(),
     "docs/how-to/logging.md": Prelude(),
     "docs/how-to/queues.md": Prelude(settings={"JOBS": dict.fromkeys(("welcome", "charge", "refund"), PLAIN)}),
     "docs/how-to/retries.md": Prelude(names={"web": Web()}, settings={"JOBS": {"report": PLAIN}}),
+    "docs/how-to/security.md": Prelude(names={"Charge": Plain}),
     "docs/how-to/test-your-jobs.md": Prelude(names={"sign_up": sign_up}, settings=SITE, apart=True),
     "docs/how-to/transactions.md": Prelude(
         names={"Customer": get_user_model(), "gateway": Gateway(), "storage": Gateway()},

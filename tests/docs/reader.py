@@ -48,6 +48,7 @@ class Reader:
         self.undo.enter_context(patch.dict(registry._resolved))
         self.undo.enter_context(patch.dict(sys.modules))
         self.undo.enter_context(override_settings(**self.settings))
+        self.become("shop/jobs.py")
         return self
 
     def __exit__(self, *error: Any) -> None:

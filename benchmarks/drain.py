@@ -8,22 +8,23 @@ processes together, without the store's and less what a worker costs that finds 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from .harness import Contenders, Figures
 from .jobs import bare_drain, completed_rate, empty, fill, tidy
-from .site import Site, run_worker
+from .site import INLINE, POOL, Site, run_worker
 
-ROUNDS = 5
+ROUNDS = 9
 
 
 def contenders(site: Site, *, quick: bool) -> Contenders:
     """The bare loop, and the worker in each of its ways to run jobs."""
-    jobs = 3_000 if quick else 30_000
+    jobs = 2_000 if quick else 20_000
     return {
         "bare loop, one process": partial(_bare, jobs),
-        "jobs_work, two children": partial(_worker, site, jobs, "pool"),
-        "jobs_work --isolation inline": partial(_worker, site, jobs, "inline"),
+        "jobs_work, two children": partial(_worker, site, jobs, POOL),
+        "jobs_work --isolation inline": partial(_worker, site, jobs, INLINE),
     }
 
 
@@ -32,12 +33,11 @@ def _bare(jobs: int) -> Figures:
     return _figures(jobs, bare_drain())
 
 
-def _worker(site: Site, jobs: int, isolation: str) -> Figures:
+def _worker(site: Site, jobs: int, arguments: Sequence[str]) -> Figures:
     empty()
-    arguments = ("--stop-when-empty", "--isolation", isolation)
-    for_nothing = run_worker(site, *arguments)
+    for_nothing = run_worker(site, "--stop-when-empty", *arguments)
     _prepare(jobs)
-    return _figures(jobs, run_worker(site, *arguments) - for_nothing)
+    return _figures(jobs, run_worker(site, "--stop-when-empty", *arguments) - for_nothing)
 
 
 def _prepare(jobs: int) -> None:

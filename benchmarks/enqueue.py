@@ -17,12 +17,12 @@ from .harness import Contenders, Figures
 from .jobs import BULK, empty, rate
 from .site import Site
 
-ROUNDS = 7
+ROUNDS = 15
 
 
 def contenders(site: Site, *, quick: bool) -> Contenders:
     """The driver, and `Jobs`."""
-    few, many = (300, 3_000) if quick else (3_000, 30_000)
+    few, many = (100, 1_000) if quick else (1_000, 10_000)
     return {
         "the driver alone": lambda: _bare(few, many),
         "Jobs.push, Jobs.push_many": lambda: _ours(few, many),

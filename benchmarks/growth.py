@@ -12,7 +12,7 @@ from functools import partial
 from django_jobs.ids import new_id
 
 from .harness import Contenders, Figures
-from .site import Site, run_worker
+from .site import POOL, Site, run_worker
 
 ROUNDS = 15
 JOBS = 2_000
@@ -65,7 +65,7 @@ def _worker_rate(site: Site) -> float:
     from django_jobs.models import CompletedJob
 
     before = CompletedJob.objects.aggregate(last=Max("finished_at"))["last"]
-    run_worker(site, "--max-jobs", str(JOBS))
+    run_worker(site, "--max-jobs", str(JOBS), *POOL)
     new = CompletedJob.objects.filter(finished_at__gt=before)
     span = new.aggregate(count=Count("id"), first=Min("started_at"), last=Max("finished_at"))
     if span["count"] != JOBS:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from .harness import Contenders, Figures
 from .processes import cpu_seconds, memory_mb
-from .site import ROOT, Site, wait_for, worker
+from .site import INLINE, POOL, ROOT, Site, wait_for, worker
 
 ROUNDS = 3
 SETTLE_SECONDS = 2.0
@@ -33,8 +34,8 @@ def contenders(site: Site, *, quick: bool) -> Contenders:
     seconds = 2.0 if quick else 10.0
     return {
         "one process with the site": partial(_bare, site, seconds),
-        "jobs_work, two children": partial(_worker, site, seconds, "pool"),
-        "jobs_work --isolation inline": partial(_worker, site, seconds, "inline"),
+        "jobs_work, two children": partial(_worker, site, seconds, POOL),
+        "jobs_work --isolation inline": partial(_worker, site, seconds, INLINE),
     }
 
 
@@ -52,14 +53,14 @@ def _bare(site: Site, seconds: float) -> Figures:
             process.terminate()
 
 
-def _worker(site: Site, seconds: float, isolation: str) -> Figures:
+def _worker(site: Site, seconds: float, arguments: Sequence[str]) -> Figures:
     from django_jobs.models import CompletedJob, Worker
 
     from .jobs import empty, fill
 
     empty()
     Worker.objects.all().delete()
-    with worker(site, "--isolation", isolation) as process:
+    with worker(site, *arguments) as process:
         wait_for(Worker.objects.filter(state="running").exists, "a worker")
         time.sleep(SETTLE_SECONDS)
         new = memory_mb(process.pid)

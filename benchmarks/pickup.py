@@ -13,7 +13,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,9 @@ from statistics import quantiles
 from typing import IO, Any
 
 from .harness import Contenders, Figures
-from .site import ROOT, Site, wait_for, worker
+from .site import INLINE, POOL, ROOT, Site, wait_for, worker
 
-ROUNDS = 5
+ROUNDS = 15
 CHANNEL = "bench_line"
 LOOK_SECONDS = 0.001
 WARM_UP = 5
@@ -32,18 +32,18 @@ PATIENCE_SECONDS = 30.0
 
 def contenders(site: Site, *, quick: bool) -> Contenders:
     """The bare claim, and the worker in each of its ways to run jobs."""
-    samples = 20 if quick else 150
+    samples = 10 if quick else 40
     _make_line()
     bare = {"bare claim": partial(_bare, site, samples, False)}
     if site.kind == "postgresql":
         bare["bare claim, from the NOTIFY on"] = partial(_bare, site, samples, True)
     return bare | {
-        "jobs_work, two children": partial(_worker, site, samples, "pool"),
-        "jobs_work --isolation inline": partial(_worker, site, samples, "inline"),
+        "jobs_work, two children": partial(_worker, site, samples, POOL),
+        "jobs_work --isolation inline": partial(_worker, site, samples, INLINE),
     }
 
 
-def _worker(site: Site, samples: int, isolation: str) -> Figures:
+def _worker(site: Site, samples: int, arguments: Sequence[str]) -> Figures:
     from django_jobs import Jobs
     from django_jobs.models import Worker
 
@@ -51,7 +51,7 @@ def _worker(site: Site, samples: int, isolation: str) -> Figures:
 
     empty()
     Worker.objects.all().delete()
-    with _pipe(site) as (path, pipe), worker(site, "--isolation", isolation):
+    with _pipe(site) as (path, pipe), worker(site, *arguments):
         wait_for(Worker.objects.filter(state="running").exists, "a worker")
 
         def enqueue() -> int:

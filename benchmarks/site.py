@@ -17,6 +17,8 @@ from tests.support.services import find_services
 
 ROOT = Path(__file__).resolve().parents[1]
 WAIT_SECONDS = 120.0
+POOL = ("--isolation", "pool", "--max-workers", "2")
+INLINE = ("--isolation", "inline")
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def sites(kind: str, *suffixes: str) -> Iterator[list[Site]]:
 
 @contextmanager
 def worker(site: Site, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`jobs_work` as a user starts it, with two children; told to stop with the block."""
-    command = [sys.executable, "manage.py", "jobs_work", "default", "--max-workers", "2", *arguments]
+    """`jobs_work` as a user starts it; told to stop with the block."""
+    command = [sys.executable, "manage.py", "jobs_work", "default", *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=site.env, stdout=subprocess.DEVNULL) as process:
         try:
             yield process

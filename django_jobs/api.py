@@ -12,7 +12,7 @@ from django.db import transaction
 from . import envelope, names, port, registry, signals
 from .backends import Backend, CancelOutcome, JobRecord, get_backend
 from .circuit import breaker_of
-from .conf import conf
+from .conf import conf, is_listed
 from .defaults import with_defaults
 from .definition import JobBuilder, JobDefinition, definition_of
 from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
@@ -232,7 +232,7 @@ def _key_of(handler: Any) -> str:
         owner_key = Jobs.key_of(owner)
         if method == "handle":
             return owner_key
-        if method not in getattr(registry.get(owner_key), "methods", ()):
+        if not is_listed(method, getattr(registry.get(owner_key), "methods", ())):
             raise InvalidDefinition(f"handler: {method!r:.80} can't be dispatched. List it in `methods` of its class.")
         return f"{owner_key}:{method}"
     if isinstance(key := getattr(handler, "key", None), str):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from asgiref.sync import async_to_sync
 
 from .conf import conf
+from .exceptions import NonRetryableJobError
 
 
 def settled(value: Any) -> Any:
@@ -19,7 +21,13 @@ def settled(value: Any) -> Any:
     `sync_to_async`, the ORM's asynchronous methods among them, happens in this thread, on this thread's connections.
     Where `JobTimeout` or `JobCancelled` strikes this thread, the coroutine is cancelled, and has the grace to clean up:
     it must not work on while the next job runs.
+
+    Raises `NonRetryableJobError` for a generator: a function with a `yield` has only been called, not run.
     """
+    if isinstance(value, GeneratorType | AsyncGeneratorType):
+        raise NonRetryableJobError(
+            f"{value.__qualname__} is a generator, so nothing of it has run. Take out its yield."
+        )
     if not hasattr(value, "__await__"):
         return value
     task = _Task(value)

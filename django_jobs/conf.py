@@ -8,7 +8,7 @@ works. Nothing is ever written into `settings`. What is wrong in them is reporte
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, overload
@@ -103,6 +103,11 @@ class Setting(Generic[T]):
         self._kept = UNREAD
 
 
+def is_listed(name: str, listed: Collection[str]) -> bool:
+    """Whether a list of names has this one. What was meant as a list and is one text has none: `in` finds parts."""
+    return not isinstance(listed, str) and name in listed
+
+
 class Conf:
     """The facade. Times are in seconds, sizes in bytes."""
 
@@ -157,7 +162,7 @@ class Conf:
     missing_handler_grace: Setting[float] = Setting(
         300.0, amount("seconds"), "How long a job waits for a handler that no process knows, as during a deployment."
     )
-    max_snoozes: Setting[int] = Setting(1000, whole(1), "How many snoozes end a job.")
+    max_snoozes: Setting[int] = Setting(1000, whole(1), "How many snoozes, or moves to another queue, end a job.")
     backoffs: Setting[Mapping[str, Any]] = Setting(
         {}, MAPPING, "Functions of the site that say how long to wait, by the names that backoffs use."
     )

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.signals import setting_changed
 
 from . import registry
-from .conf import conf
+from .conf import conf, is_listed
 from .definition import UNSET, JobDefinition, checked_options
 from .exceptions import HandlerNotAllowed, InvalidDefinition
 from .names import check_queue
@@ -31,7 +31,7 @@ def with_defaults(definition: JobDefinition) -> JobDefinition:
     if not conf.queue(queue).allows(key):
         raise HandlerNotAllowed(f"handler: JOBS_QUEUES[{queue!r}]['handlers'] does not allow {key!r}.")
     for path in definition.middleware:
-        if path not in conf.middleware_allowed:
+        if not is_listed(path, conf.middleware_allowed):
             raise InvalidDefinition(f"middleware: {path!r} is not allowed. Add it to JOBS_MIDDLEWARE_ALLOWED.")
     return definition.changed(changes)
 

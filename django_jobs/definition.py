@@ -264,7 +264,7 @@ _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 
 _UNITS |= {"d": 86400, "day": 86400, "w": 604800, "week": 604800}
 _UNITS |= {f"{unit}s": n for unit, n in _UNITS.items() if len(unit) > 1}  # "10ms" is not ten minutes
 _DURATION = re.compile(r"\s*\+?\s*(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]*)\s*", re.ASCII)
-_LONGEST_SECONDS = 100 * 365 * 86400.0
+LONGEST_SECONDS = 100 * 365 * 86400.0
 _FIRST_YEAR, _LAST_YEAR = 1000, 9998  # MySQL's first; SQLite can't reckon with the last second of 9999
 
 
@@ -274,11 +274,11 @@ def seconds(field_name: str, value: Any) -> float:
     if isinstance(value, timedelta):
         result = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        result = float(value) if abs(value) <= _LONGEST_SECONDS else None  # float() refuses what is far beyond
+        result = float(value) if abs(value) <= LONGEST_SECONDS else None  # float() refuses what is far beyond
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value.lower())):
         unit = match[2] or "s"
         result = float(match[1]) * _UNITS[unit] if unit in _UNITS else None
-    if result is None or not 0 <= result <= _LONGEST_SECONDS:
+    if result is None or not 0 <= result <= LONGEST_SECONDS:
         raise InvalidDefinition(
             f"{field_name}: {names.shown(value)} is not a duration. Give seconds, a timedelta, or a text such as "
             "'10m' or '+1 hour'; from 0 to 100 years."

@@ -26,7 +26,7 @@ from django.core.signals import setting_changed
 from django.utils.encoding import force_bytes
 
 from .conf import conf
-from .definition import UNSET, JobDefinition
+from .definition import LONGEST_SECONDS, UNSET, JobDefinition
 from .exceptions import BadSignature, CorruptEnvelope, PayloadNotSerializable, PayloadTooLarge
 from .unique import Unique
 
@@ -265,7 +265,8 @@ _OPTIONAL: Mapping[str, Callable[[Any], Any]] = {
 
 def _definition(data: Mapping[str, Any]) -> JobDefinition:
     timeout, max_attempts = data["timeout"], data["max_attempts"]
-    if type(max_attempts) is not int or not (timeout is None or type(timeout) in (int, float)):
+    usable = timeout is None or (type(timeout) in (int, float) and 0 < timeout <= LONGEST_SECONDS)
+    if type(max_attempts) is not int or not usable:
         raise TypeError("max_attempts or timeout")
     read = {
         "handler": data["handler"],

@@ -19,7 +19,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .awaiting import settled
-from .conf import conf
+from .conf import conf, is_listed
 from .context import JobContext
 from .definition import JobDefinition
 from .exceptions import NonRetryableJobError
@@ -147,7 +147,7 @@ def _resolved(middleware: Sequence[Any]) -> list[Callable[[JobContext, Next], An
 def _named(paths: Sequence[str]) -> list[Callable[[JobContext, Next], Any]]:
     """The middleware of a definition, which came from the store: only what the site allows is imported."""
     for path in paths:
-        if path not in conf.middleware_allowed:
+        if not is_listed(path, conf.middleware_allowed):
             raise NonRetryableJobError(f"the middleware {path!r} is not allowed. Add it to JOBS_MIDDLEWARE_ALLOWED.")
     return _resolved(paths)
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from .conf import JOB_OPTIONS, conf
+from .conf import JOB_OPTIONS, conf, is_listed
 from .definition import UNSET, JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
 from .names import check_handler
@@ -171,7 +171,7 @@ def _method_of(key: str) -> type | None:
         handler = get(owner)
     except UnknownHandler:
         return None
-    if method not in getattr(handler, "methods", ()):
+    if not is_listed(method, getattr(handler, "methods", ())):
         return None
     names = {"handle": getattr(handler, method), "__module__": handler.__module__}
     return type(f"{handler.__name__}.{method}", (handler,), names)

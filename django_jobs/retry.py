@@ -107,12 +107,10 @@ def decide(
             return CANCEL
         case OutcomeKind.INTERRUPTED:
             return GIVE_BACK
-        case OutcomeKind.SNOOZED:
-            if facts.snoozes >= facts.max_snoozes:
-                return Transition(Target.FAILED, "dead-lettered", reason="dead")
-            return Transition(Target.WAITING, "snoozed", delay=_bounded(retry_after or 0.0), attempt_refund=1)
-        case OutcomeKind.DEFERRED:
-            return Transition(Target.WAITING, "deferred", delay=_bounded(retry_after or 0.0), attempt_refund=1)
+        case OutcomeKind.SNOOZED | OutcomeKind.DEFERRED if facts.snoozes >= facts.max_snoozes:
+            return Transition(Target.FAILED, "dead-lettered", reason="dead")
+        case OutcomeKind.SNOOZED | OutcomeKind.DEFERRED:
+            return Transition(Target.WAITING, str(kind), delay=_bounded(retry_after or 0.0), attempt_refund=1)
         case OutcomeKind.DISCARDED:
             return Transition(Target.CANCELLED, "discarded")
         case OutcomeKind.LOST if not facts.suspect:

@@ -25,11 +25,12 @@ from . import envelope, logs, registry, signals
 from .awaiting import settled
 from .conf import conf
 from .context import Controls, JobContext, NoControls
-from .definition import UNSET, JobDefinition, moment, seconds
+from .definition import UNSET, JobDefinition, checked_options, moment, seconds
 from .exceptions import (
     BadSignature,
     CorruptEnvelope,
     DeferTo,
+    HandlerNotAllowed,
     InvalidDefinition,
     InvalidHandler,
     JobCancelled,
@@ -137,7 +138,7 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
             OutcomeKind.TIMED_OUT, error=record_error(error), retry_after=_custom_delay(invocation, error)
         )
     except JobSignal as signal:
-        outcome = _outcome_of_signal(signal)
+        outcome = _outcome_of_signal(claim, signal)
     except (NonRetryableJobError, PayloadValidationError) as error:
         outcome = Outcome(OutcomeKind.FAILED, error=record_error(error))
     except RetryableJobError as error:
@@ -238,7 +239,7 @@ def _service_of(handler: type, error: RetryableJobError) -> str:
     return str(error.service or getattr(handler, "service", ""))[:MOST_SERVICE_CHARACTERS]
 
 
-def _outcome_of_signal(signal: JobSignal) -> Outcome:
+def _outcome_of_signal(claim: Claim, signal: JobSignal) -> Outcome:
     """The outcome that a handler raised."""
     try:
         match signal:
@@ -246,6 +247,10 @@ def _outcome_of_signal(signal: JobSignal) -> Outcome:
                 return Outcome(OutcomeKind.SNOOZED, error=record_error(signal), retry_after=_wait(signal.until))
             case DeferTo():
                 after, queue = _wait(signal.after), check_queue(signal.queue)
+                if not conf.queue(queue).allows(registry.canonical(claim.handler)):
+                    raise HandlerNotAllowed(
+                        f"DeferTo: JOBS_QUEUES[{queue!r}]['handlers'] does not allow {claim.handler!r}."
+                    )
                 return Outcome(OutcomeKind.DEFERRED, error=record_error(signal), retry_after=after, queue=queue)
     except InvalidDefinition as error:
         return Outcome(OutcomeKind.FAILED, error=record_error(error))
@@ -278,7 +283,7 @@ def _keep_seconds(definition: JobDefinition, handler: type) -> int | None:
     """How long the completed record stays: by the job, its handler, its queue or the site, in this order."""
     if definition.ttl is not UNSET:
         return definition.ttl
-    of_handler = registry.defaults_of(handler).get("ttl", UNSET)
+    of_handler = _ttl_of(handler)
     if of_handler is not UNSET and of_handler is not None:
         return int(of_handler)
     return _keep_seconds_on(definition.queue)
@@ -301,6 +306,15 @@ def _forget(*, setting: str, **_: Any) -> None:
 setting_changed.connect(_forget, dispatch_uid="django_jobs.runtime.settings")
 
 
+def _ttl_of(handler: type) -> Any:
+    """The `ttl` that a handler sets. Its own `get_<option>()` may fail, and the work is done."""
+    try:
+        return registry.defaults_of(handler).get("ttl", UNSET)
+    except BaseException:
+        logger.exception("the options of %s can't be read; its queue's ttl applies", handler.__qualname__)
+        return UNSET
+
+
 def _delay_of(job_id: str, given: Any) -> float | None:
     """A delay that a handler chose, in seconds; None, with a line in the log, where it is no delay."""
     if given is None:
@@ -320,12 +334,10 @@ def keep_seconds(claim: Claim) -> int | None:
 
 
 def _custom_delay(invocation: Invocation, error: BaseException) -> float | None:
-    ask = getattr(invocation.handler, "backoff_delay", None)
-    if ask is None:
-        return None
     try:
-        delay: float | None = ask(invocation.ctx, error)
-    except Exception:
+        ask = getattr(invocation.handler, "backoff_delay", None)
+        delay: float | None = None if ask is None else ask(invocation.ctx, error)
+    except BaseException:
         logger.exception("backoff_delay of job %s failed; its backoff applies", invocation.ctx.job_id)
         return None
     return delay
@@ -442,6 +454,7 @@ def run_cancel_handler(job: Cancelled, reason: str) -> None:
         definition = envelope.unseal(job.body, job.signature, id=job.id, queue=job.queue, handler=job.handler)
         if not definition.cancel_handler:
             return
+        checked_options({"cancel_handler": definition.cancel_handler})  # again, for where no signature is verified
         key, _, method = definition.cancel_handler.rpartition(":")
         call = getattr(registry.get(key or job.handler)(), method)
         takes = inspect.signature(call).parameters.values()

@@ -5,10 +5,11 @@ The worker, the reaper and the sync backend all settle through here, so that the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from . import envelope, registry
 from .conf import conf
 from .defaults import with_defaults
 from .definition import JobDefinition
-from .exceptions import EnvelopeError, InvalidDefinition, InvalidHandler, UnknownHandler
+from .exceptions import EnvelopeError, InvalidDefinition, InvalidHandler, PayloadTooLarge, UnknownHandler
 from .logs import get_logger
 from .redaction import clip, presentable
 from .retry import COMPLETE, GIVE_BACK, Facts, OutcomeKind, Target, Transition, decide, parse_backoff
@@ -69,13 +70,13 @@ def conclude(claim: Claim, outcome: Outcome, *, rng: Callable[[], float] = rando
 
 def _concluded(claim: Claim, outcome: Outcome, rng: Callable[[], float]) -> Settlement:
     kind = OutcomeKind(outcome.kind)
-    moved = _moved(claim, outcome) if kind is OutcomeKind.DEFERRED else None
     transition = decide(_facts(claim), kind, retry_after=outcome.retry_after, rng=rng)
     history = claim.history if kind is OutcomeKind.INTERRUPTED else _with_entry(claim, outcome, transition)
     failed = transition.target is Target.FAILED
+    moves = kind is OutcomeKind.DEFERRED and not failed
     return Settlement(
         *(claim, transition, outcome.result, outcome.error, history, outcome.seconds, outcome.keep_seconds),
-        moved=moved,
+        moved=_moved(claim, outcome) if moves else None,
         pause=(outcome.service, outcome.retry_after) if outcome.service and outcome.retry_after else None,
         dead_letter=_dead_letter(claim, outcome, transition) if failed else None,
     )
@@ -108,6 +109,7 @@ def _dead_letter(claim: Claim, outcome: Outcome, transition: Transition) -> JobD
 
 
 def _letter(claim: Claim, job: JobDefinition, outcome: Outcome, transition: Transition, queue: str) -> JobDefinition:
+    """The dead letter of a job. Of what would make it too large, `left_out` among its facts tells."""
     error = outcome.error or ErrorRecord()
     facts = {
         "job_id": claim.id,
@@ -117,25 +119,44 @@ def _letter(claim: Claim, job: JobDefinition, outcome: Outcome, transition: Tran
         "attempts": claim.attempt,
         "failed_at": datetime.fromtimestamp(claim.claimed_at + outcome.seconds, UTC).isoformat(),
         "error_class": error.class_path,
-        "error_message": clip(error.message, 1000),
+        "error_message": clip(error.message, min(1000, conf.max_payload_bytes // 4)),
     }
     handler = conf.queue(claim.queue).dead_letter_handler or conf.dead_letter_handler
     letter = with_defaults(
         JobDefinition(
             handler=handler or claim.handler,
-            payload={**facts, "payload": job.payload, "meta": dict(job.meta)} if handler else job.payload,
             id=str(uuid.uuid5(uuid.UUID(claim.id), f"dead letter {claim.claim_no}")),
             queue=queue,
-            meta={"dead_letter": facts} if handler else {**job.meta, "dead_letter": facts},
             source="callback",
             **{name: getattr(job, name) for name in ("name", "reference", "group", "tags")},
         )
     )
-    letter = letter.changed(
-        {"schema_version": letter.schema_version if handler else job.schema_version, "unique": None}
-    )
-    envelope.seal(letter)  # what can't be stored must fail here, where it harms nobody
-    return letter
+    version = letter.schema_version if handler else job.schema_version
+    for payload, meta in _told(job, facts) if handler else _copied(job, facts):
+        letter = letter.changed({"payload": payload, "meta": meta, "schema_version": version, "unique": None})
+        with contextlib.suppress(PayloadTooLarge):
+            envelope.seal(letter)  # what can't be stored must fail here, where it harms nobody
+            return letter
+    raise PayloadTooLarge("the facts of its failure do not fit into JOBS_MAX_PAYLOAD_BYTES")
+
+
+Form = tuple[Any, Mapping[str, Any]]
+"""The payload and the meta of a dead letter."""
+
+
+def _told(job: JobDefinition, facts: dict[str, Any]) -> Iterator[Form]:
+    """What the site's own handler gets, from the longest form to the shortest."""
+    meta = {"dead_letter": facts}
+    yield {**facts, "payload": job.payload, "meta": dict(job.meta)}, meta
+    yield {**facts, "payload": job.payload, "meta": {}, "left_out": "meta"}, meta
+    yield {**facts, "payload": None, "meta": {}, "left_out": "payload and meta"}, meta
+
+
+def _copied(job: JobDefinition, facts: dict[str, Any]) -> Iterator[Form]:
+    """What the job's own handler gets, which must not run with less than the job had."""
+    yield job.payload, {**job.meta, "dead_letter": facts}
+    short = {name: facts[name] for name in ("job_id", "reason")}
+    yield job.payload, {**job.meta, "dead_letter": {**short, "left_out": "error"}}
 
 
 def give_back(claim: Claim) -> Settlement:
@@ -188,7 +209,7 @@ def _missing_seconds(claim: Claim) -> float:
 
 
 def _snoozes(history: str) -> int:
-    """How often the job has snoozed: its newest entry of that kind counts them all."""
+    """How often the job has snoozed or moved on: its newest entry of that kind counts them all."""
     return max((n for e in history_entries(history) if type(n := e.get("snoozes")) is int), default=0)
 
 
@@ -220,9 +241,9 @@ def _with_entry(claim: Claim, outcome: Outcome, transition: Transition) -> str:
             or (transition.word if transition.target is Target.WAITING else str(transition.target)),
         }
     )
-    if outcome.kind == OutcomeKind.SNOOZED:
+    if outcome.kind in (OutcomeKind.SNOOZED, OutcomeKind.DEFERRED):
         entries[-1]["snoozes"] = _snoozes(claim.history) + 1
-        if len(entries) > 1 and entries[-2].get("outcome") == OutcomeKind.SNOOZED:
+        if len(entries) > 1 and entries[-2].get("outcome") == outcome.kind:
             del entries[-2]  # one entry for a row of them: a job may wait for long in short naps
     if len(entries) > conf.max_history:
         first_missing = [e for e in entries if e.get("outcome") == OutcomeKind.HANDLER_MISSING][:1]

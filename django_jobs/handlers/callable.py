@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from ..conf import conf
+from ..conf import conf, is_listed
 from ..context import JobContext
 from ..exceptions import InvalidDefinition, NonRetryableJobError
 from .base import JobHandler
@@ -55,7 +55,7 @@ def path_of_function(function: Any) -> str:
 
 
 def _is_allowed(path: str) -> bool:
-    return not isinstance(conf.callables_allowed, str) and path in conf.callables_allowed
+    return is_listed(path, conf.callables_allowed)
 
 
 def _refusal(path: str) -> str:

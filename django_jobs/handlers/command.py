@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management import CommandError, call_command
 
-from ..conf import conf
+from ..conf import conf, is_listed
 from ..context import JobContext
 from ..exceptions import InvalidDefinition, NonRetryableJobError
 from .base import JobHandler
@@ -28,7 +28,7 @@ class CommandHandler(JobHandler):
             name, args, options = parse_command(ctx.payload)
         except InvalidDefinition as error:
             raise NonRetryableJobError(str(error)) from None
-        if isinstance(conf.commands_allowed, str) or name not in conf.commands_allowed:
+        if not is_listed(name, conf.commands_allowed):
             raise NonRetryableJobError(f"the command {name!r} is not allowed. Add it to JOBS_COMMANDS_ALLOWED.")
         output = io.StringIO()
         try:

@@ -89,5 +89,8 @@ def _unknown_keys(info: Any, value: Any, path: str) -> Iterator[str]:
 
 
 def _may_be(info: Any, value: Any) -> bool:
+    tag = getattr(info, "tag_field", None)
+    if tag is not None and isinstance(value, Mapping) and value.get(tag) != info.tag:
+        return False  # to look into each member at each level would take twice as long with every level
     has_fields = getattr(info, "fields", None) is not None or hasattr(info, "value_type")
     return has_fields == isinstance(value, Mapping) and hasattr(info, "item_type") == isinstance(value, list | tuple)

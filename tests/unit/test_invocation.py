@@ -11,13 +11,14 @@ import warnings
 import pytest
 from asgiref.sync import sync_to_async
 
-from django_jobs import JobHandler, job, registry
+from django_jobs import JobHandler, Jobs, job, registry
 from django_jobs.awaiting import settled
 from django_jobs.context import NoControls
 from django_jobs.exceptions import (
     DeferTo,
     Discard,
     Fail,
+    InvalidDefinition,
     JobTimeout,
     RetryAfter,
     Snooze,
@@ -269,6 +270,47 @@ def test_snoozes_are_counted_apart_from_attempts_and_bounded(handlers):
     assert (end.transition.target, end.transition.reason) == (Target.FAILED, "dead")
 
 
+def test_a_job_that_is_deferred_for_ever_is_dead_in_the_end(handlers, settings):
+    settings.JOBS_MAX_SNOOZES = 3
+    handlers({"unit.job": type("Handler", (JobHandler,), raising(DeferTo("default")))})
+    claim = make_claim("unit.job")
+    for _ in range(3):
+        settlement = conclude(claim, run(claim))
+        assert settlement.transition.word == "deferred"
+        claim = claim._replace(history=settlement.history)
+    end = conclude(claim, run(claim))
+    assert (end.transition.target, end.transition.reason, end.moved) == (Target.FAILED, "dead", None)
+
+
+def test_a_job_is_not_deferred_to_a_queue_that_does_not_take_it(handlers, settings):
+    settings.JOBS_QUEUES = {"narrow": {"handlers": ["unit.other"]}}
+    handlers({"unit.job": type("Handler", (JobHandler,), raising(DeferTo("narrow")))})
+    outcome = run(make_claim("unit.job"))
+    assert outcome.kind == "failed"
+    assert "JOBS_QUEUES['narrow']['handlers'] does not allow 'unit.job'" in outcome.error.message
+
+
+# -- what can't be run by calling it ------------------------------------------------------------------------------
+
+
+def yields(*args):
+    yield
+
+
+async def yields_asynchronously(*args):
+    yield
+
+
+@pytest.mark.parametrize("function", [yields, yields_asynchronously])
+@pytest.mark.parametrize("place", ["handle", "before_run", "middleware"])
+def test_a_generator_does_not_count_as_done(attempt, function, place):
+    """Calling it runs nothing: the job would be completed with nothing done."""
+    attributes = {"handle": lambda self, ctx: "done"} | {place: [function] if place == "middleware" else function}
+    outcome = attempt(attributes)
+    assert (outcome.kind, outcome.result) == ("failed", "")
+    assert "is a generator, so nothing of it has run" in outcome.error.message
+
+
 # -- coroutines --------------------------------------------------------------------------------------------------
 
 
@@ -367,6 +409,18 @@ def test_a_method_that_the_class_lists_may_stand_for_handle(handlers):
     assert value_of(run(make_claim("unit.reports"))) == '"daily"'
     assert run(make_claim("unit.reports:secret")).kind == "handler_missing"
     assert run(make_claim("unit.reports:__init__")).kind == "handler_missing"
+
+
+def test_lists_that_are_one_text_by_mistake_allow_no_part_of_it(handlers, settings):
+    handlers({"unit.reports": type("Misspelt", (Reports,), {"methods": "secrets"})})
+    assert run(make_claim("unit.reports:secret")).kind == "handler_missing"
+    with pytest.raises(InvalidDefinition, match="List it in `methods`"):
+        Jobs.define(["unit.reports", "secret"])
+    path = "tests.unit.test_invocation.named"
+    settings.JOBS_MIDDLEWARE_ALLOWED = f"{path}_as_well"
+    assert run(make_claim("unit.reports", middleware=(path,))).kind == "failed"
+    with pytest.raises(InvalidDefinition, match="JOBS_MIDDLEWARE_ALLOWED"):
+        Jobs.prepare(Jobs.define("unit.reports").middleware(path))
 
 
 def test_an_old_key_stands_for_the_new_one(handlers, settings):

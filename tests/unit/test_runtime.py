@@ -23,6 +23,7 @@ from django_jobs.runtime import (
     record_error,
     result_json,
     run_attempt,
+    run_cancel_handler,
     run_hooks,
     wants_hooks,
 )
@@ -606,3 +607,67 @@ def test_how_long_a_record_is_kept_is_decided_by_the_job_then_its_handler_its_qu
 def test_an_outcome_is_plain_data():
     outcome = Outcome("retry", error=ErrorRecord("a", "b", "c"))
     assert Outcome(*json.loads(json.dumps(outcome))).kind == "retry"
+
+
+# -- what a handler's own answers about its options may do ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, JobTimeout, JobCancelled])
+def test_options_that_fail_when_they_are_asked_undo_no_work(handlers, error, caplog):
+    def get_ttl(cls):
+        raise error("the settings are away")
+
+    attributes = {"get_ttl": classmethod(get_ttl), "handle": lambda self, ctx: "done"}
+    handlers({KEY: type("Handler", (JobHandler,), attributes)})
+    outcome = run(make_claim(KEY))
+    assert (outcome.kind, outcome.result, outcome.keep_seconds) == ("completed", '"done"', 7 * 24 * 3600)
+    assert "its queue's ttl applies" in caplog.text
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, JobTimeout, JobCancelled])
+def test_a_backoff_that_fails_in_any_way_is_the_jobs_own_backoff(attempt, error, caplog):
+    class Base(JobHandler):
+        def backoff_delay(self, ctx, raised):
+            raise error
+
+    outcome = attempt(ValueError("first"), base=Base)
+    assert (outcome.kind, outcome.error.message, outcome.retry_after) == ("retry", "first", None)
+    assert "its backoff applies" in caplog.text
+
+
+def test_an_instance_that_can_not_be_asked_for_its_backoff_ends_no_process(attempt):
+    class Strange:
+        def handle(self, ctx):
+            raise ValueError("first")
+
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+    class Base(JobHandler):
+        @classmethod
+        def create(cls, ctx):
+            return Strange()
+
+    assert attempt(None, base=Base).kind == "retry"
+
+
+@pytest.mark.parametrize("timeout", [1e18, 10**30, float("nan"), float("inf"), 0, -5])
+def test_a_stored_timeout_that_no_clock_can_reckon_with_is_corrupt(attempt, settings, timeout):
+    settings.JOBS_VERIFY_SIGNATURES = False
+    claim = make_claim(KEY)
+    body = json.dumps({**json.loads(claim.body), "timeout": timeout})
+    attempt(None)
+    assert run(claim._replace(body=body)).kind == "corrupt"
+
+
+def test_a_stored_cancel_handler_calls_nothing_private(handlers, settings, caplog):
+    called = []
+    attributes = {"_private": lambda self, *args: called.append(1), "public": lambda self: called.append(2)}
+    handlers({KEY: type("Handler", (JobHandler,), attributes)})
+    settings.JOBS_VERIFY_SIGNATURES = False
+    claim = make_claim(KEY, cancel_handler="_private")
+    run_cancel_handler(claim, "")
+    assert "'_private' names no method" in caplog.text
+    claim = make_claim(KEY, cancel_handler="public")
+    run_cancel_handler(claim, "")
+    assert called == [2]

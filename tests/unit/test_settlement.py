@@ -143,3 +143,56 @@ def test_a_handler_may_refuse_to_run_again_after_a_crash(handlers):
     assert conclude(make_claim("unit.once"), Outcome("lost")).transition.target is Target.WAITING
     lost_again = conclude(make_claim("unit.once", suspect=True), Outcome("lost"))
     assert lost_again.transition.reason == "crashed"
+
+
+# -- dead letters --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def letter(settings, handlers):
+    """The dead letter of a job with this payload and meta that failed."""
+    settings.JOBS_DEAD_LETTER_QUEUE = "dead"
+    handlers({"unit.job": JobHandler, "unit.letters": JobHandler})
+
+    def make(payload, meta, error=ERROR):
+        return conclude(make_claim("unit.job", payload, meta=meta), Outcome("failed", error=error)).dead_letter
+
+    return make
+
+
+LIMIT = 65_536
+
+
+@pytest.mark.parametrize(
+    ("payload", "meta", "left_out", "kept"),
+    [
+        ("p" * 10, "m" * 10, None, ("p" * 10, {"m": "m" * 10})),
+        ("p" * 40_000, "m" * 40_000, "meta", ("p" * 40_000, {})),
+        ("p" * (LIMIT - 2), "m" * 10, "payload and meta", (None, {})),
+        ("p" * (LIMIT - 2), "m" * (LIMIT - 8), "payload and meta", (None, {})),
+    ],
+)
+def test_a_dead_letter_that_would_be_too_large_tells_of_the_failure_all_the_same(
+    letter, settings, payload, meta, left_out, kept
+):
+    settings.JOBS_DEAD_LETTER_HANDLER = "unit.letters"
+    found = letter(payload, {"m": meta}, ErrorRecord("app.Broken", "é" * 5000, ""))
+    assert (found.handler, found.payload["reason"], found.payload.get("left_out")) == (
+        "unit.letters",
+        "failed",
+        left_out,
+    )
+    assert (found.payload["payload"], found.payload["meta"]) == kept
+
+
+def test_a_copy_of_a_job_never_has_less_than_the_job(letter):
+    meta = {"tenant": "m" * (LIMIT - 200)}
+    found = letter("payload", meta)
+    facts = found.meta["dead_letter"]
+    assert (found.handler, found.payload, found.meta) == ("unit.job", "payload", {**meta, "dead_letter": facts})
+    assert facts == {"job_id": facts["job_id"], "reason": "failed", "left_out": "error"}
+
+
+def test_where_no_dead_letter_fits_the_log_tells(letter, caplog):
+    assert letter("payload", {"tenant": "m" * (LIMIT - 13)}) is None
+    assert "no dead letter for job" in caplog.text

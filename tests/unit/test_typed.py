@@ -130,3 +130,23 @@ def test_what_is_no_mapping_is_refused(payload):
 def test_a_type_that_can_not_be_one_is_the_handlers_mistake():
     with pytest.raises(InvalidHandler, match="payload_type"):
         typed.load(lambda: None, {}, allow_extra=False)
+
+
+class Leaf(msgspec.Struct, tag=True):
+    below: "Leaf | Branch | None" = None
+
+
+class Branch(msgspec.Struct, tag=True):
+    below: "Leaf | Branch | None" = None
+
+
+def test_a_deep_payload_of_tagged_types_is_looked_at_once():
+    """By its tag. A look into every member of a union at every level would never end."""
+    payload = None
+    for kind in ["Leaf", "Branch"] * 40:
+        payload = {"type": kind, "below": payload}
+    assert isinstance(typed.load(Leaf | Branch, payload, allow_extra=False), Branch)
+    with pytest.raises(PayloadValidationError, match=r"payload\.below\.more: "):
+        typed.load(Leaf | Branch, {"type": "Leaf", "below": {"type": "Branch", "more": 1}}, allow_extra=False)
+    with pytest.raises(PayloadValidationError, match="Invalid value 'Root'"):
+        typed.load(Leaf | Branch, {"type": "Root", "below": None}, allow_extra=False)

@@ -19,8 +19,8 @@ def settled(value: Any) -> Any:
 
     The coroutine runs in an event loop of its own, as Django runs asynchronous views under WSGI: what it does through
     `sync_to_async`, the ORM's asynchronous methods among them, happens in this thread, on this thread's connections.
-    Where `JobTimeout` or `JobCancelled` strikes this thread, the coroutine is cancelled, and has the grace to clean up:
-    it must not work on while the next job runs.
+    Where `JobTimeout` strikes this thread, the coroutine is cancelled, and has the grace to clean up: it must not work
+    on while the next job runs.
 
     Raises `NonRetryableJobError` for a generator: a function with a `yield` has only been called, not run.
     """

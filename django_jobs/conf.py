@@ -193,7 +193,7 @@ class Conf:
         30.0, amount("seconds"), "How long a worker that stops lets its jobs run on, all together."
     )
     kill_grace: Setting[float] = Setting(
-        5.0, amount("seconds"), "How long a job has to clean up after its timeout or its cancel, before it is killed."
+        5.0, amount("seconds"), "How long a job has to clean up after its timeout, before it is killed."
     )
     claim_batch: Setting[int] = Setting(200, whole(1), "How many jobs one claim takes at most.")
     message_jobs: Setting[int] = Setting(

@@ -176,7 +176,7 @@ class DeferTo(JobSignal):
 
 
 class JobCancelled(BaseException):
-    """Raised in a handler whose job was cancelled. Clean up, then let it pass."""
+    """What `ctx.raise_if_cancelled()` raises where a cancel was asked for. Clean up, then let it pass."""
 
 
 class JobTimeout(BaseException):

@@ -84,7 +84,8 @@ class Page:
     @property
     def mentions(self) -> list[list[str]]:
         """The same of its prose, where they need not be whole."""
-        return [words for span in self.spans for words in command_in(span)]
+        spans = (f"manage.py {span}" if span.startswith("jobs_") and " " in span else span for span in self.spans)
+        return [words for span in spans for words in command_in(span)]
 
 
 def command_in(line: str) -> list[list[str]]:

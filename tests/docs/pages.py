@@ -83,9 +83,10 @@ class Page:
 
     @property
     def mentions(self) -> list[list[str]]:
-        """The same of its prose, where they need not be whole."""
+        """The same of its prose, where they need not be whole, and of what is set off there."""
         spans = (f"manage.py {span}" if span.startswith("jobs_") and " " in span else span for span in self.spans)
-        return [words for span in spans for words in command_in(span)]
+        set_off = (line for line in self.prose.splitlines() if line.startswith("    "))
+        return [words for text in (*spans, *set_off) for words in command_in(text)]
 
 
 def command_in(line: str) -> list[list[str]]:

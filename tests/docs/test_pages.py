@@ -30,6 +30,19 @@ def test_no_page_is_left_out():
     assert set(PRELUDES) == {name for name in PAGES if any(b.language == "python" for b in Page(name).blocks)}
 
 
+def test_the_index_leads_to_every_page():
+    index = Page("docs/index.md")
+    linked = {(index.path.parent / link).resolve() for link in index.links}
+    assert {name for name in PAGES if name.startswith("docs/") and ROOT / name not in linked} == {"docs/index.md"}
+
+
+def test_the_architecture_names_every_module():
+    modules = [*(ROOT / "django_jobs").iterdir(), *(ROOT / "django_jobs" / "worker").glob("*.py")]
+    names = {path.stem for path in modules if path.is_dir() or path.suffix == ".py"}
+    words = set(re.findall(r"\w+", Page("docs/explanation/architecture.md").path.read_text("utf-8")))
+    assert names - {"__init__", "__pycache__", "static", "templates", "migrations"} <= words
+
+
 @pages
 def test_every_block_is_of_a_language_that_is_tried_out(name):
     assert {block.language for block in Page(name).blocks} <= LANGUAGES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,8 @@ from .definition import JobBuilder, JobDefinition, definition_of
 from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
 from .ids import new_id, new_ids, parse_id
 from .names import check_handler
-from .runtime import run_cancel_handler
+from .retry import CANCEL
+from .runtime import Claim, run_cancel_handler, run_hooks, wants_hooks
 
 
 class JobRef(str):
@@ -191,6 +192,8 @@ class Jobs:
         """Cancel a job. One that waits is cancelled at once; one that runs is asked for, and never retried.
 
         The job's cancel handler (`JobBuilder.on_cancel`) is called here, before this returns; what it raises is logged.
+        A job that waited never meets a worker again: its `on_cancel` hook and `job_cancelled` follow here too, after
+        the commit.
         `reason` is written into the job's timeline.
         """
         store, known_id = _backend_of(job_id, backend), str(parse_id(job_id))
@@ -199,6 +202,8 @@ class Jobs:
             record = store.get(known_id)
             if record is not None and record.definition is not None and record.definition.cancel_handler:
                 run_cancel_handler(record, reason)
+            if record is not None and outcome is CancelOutcome.CANCELLED and wants_hooks(record.handler, CANCEL):
+                store.after_commit(partial(run_hooks, _bare_claim(record), CANCEL, "", None))
         return outcome
 
     @classmethod
@@ -220,6 +225,15 @@ class Jobs:
     def delete(cls, job_id: object, *, force: bool = False, backend: str | Backend | None = None) -> bool:
         """Delete a job. False: there is none. Raises `JobConflict` for one that runs, unless `force`."""
         return _backend_of(job_id, backend).delete(parse_id(job_id), force=force)
+
+
+def _bare_claim(record: JobRecord) -> Claim:
+    """A claim that nobody holds, for the hooks of a job that ended without one."""
+    now = datetime.now(UTC).timestamp()
+    return Claim(
+        *(record.id, record.queue, record.handler, "", record.claim_no, record.attempt, record.crashes, False),
+        *(record.body, record.signature, "", now, now),
+    )
 
 
 def _backend_of(job_id: object, backend: str | Backend | None) -> Backend:

@@ -427,7 +427,8 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
         except BaseException:
             logger.exception("%s of job %s failed", name, claim.id)
     signal.send_robust(None if handler is None else type(handler), ctx=ctx, **for_signal)
-    _tidy_connections()
+    if claim.worker_id:  # elsewhere the connections are the caller's own
+        _tidy_connections()
 
 
 class Cancelled(Protocol):

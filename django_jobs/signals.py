@@ -7,7 +7,7 @@
 | `job_succeeded` | a process of the worker, after the outcome is stored | `ctx`, `result` |
 | `job_retrying` | likewise | `ctx`, `error`, `delay` (seconds) |
 | `job_failed` | likewise | `ctx`, `error`, `reason` |
-| `job_cancelled` | likewise | `ctx` |
+| `job_cancelled` | likewise, or the process that cancelled a job which waited, after its commit | `ctx` |
 | `worker_started`, `worker_stopped` | the coordinator | `worker_id`, `queues` |
 
 The sender is the handler class for `job_*` (the backend class for `job_enqueued`) and the coordinator's class for

@@ -13,9 +13,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from ..api import Jobs
 from ..backends import CancelOutcome, get_backend
 from ..exceptions import JobConflict
 from ..models import Job, JobState
+from ..redaction import presentable
 from . import display
 from .base import ObjectAction, StoredJobAdmin
 from .filters import HandlerFilter, LiveStateFilter, QueueFilter
@@ -66,11 +68,12 @@ class JobAdmin(StoredJobAdmin):
         page = self.confirmation(request, jobs, title=_("Cancel these jobs?"), warning=warning, action=action)
         if page is not None:
             return page
-        backend = get_backend()
+        user = " ".join(presentable(str(request.user), 200).split())
+        reason = _("by %(user)s, in the admin") % {"user": user}
         outcomes: Counter[CancelOutcome] = Counter()
         changed = []
         for job in jobs:
-            outcome = backend.cancel(str(job.pk))
+            outcome = Jobs.cancel(job.pk, reason=reason)
             outcomes[outcome] += 1
             if outcome in (CancelOutcome.CANCELLED, CancelOutcome.REQUESTED):
                 changed.append(job)

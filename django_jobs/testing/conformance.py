@@ -302,11 +302,12 @@ class EnqueueContract(Contract):
                 except PayloadNotSerializable:
                     continue
                 raise AssertionError(f"{what} was accepted")
-        deep: Any = None
-        for _ in range(200):
-            deep = [deep]
-        with raises(PayloadNotSerializable):
-            backend.enqueue(definition(deep))
+        for levels in (102, 10_000):
+            deep: Any = None
+            for _ in range(levels):
+                deep = [deep]
+            with raises(PayloadNotSerializable):
+                backend.enqueue(definition(deep))
         self.assert_each_in_one_place(backend, [])
 
     def test_a_payload_over_the_limit_is_refused_and_leaves_nothing(self, backend: Backend) -> None:

@@ -43,6 +43,9 @@ class Undoable(JobHandler):
     def badly(self):
         raise OSError("the other side is away")
 
+    def on_cancel(self, ctx):
+        HEARD.append(("on_cancel", ctx.payload))
+
     def on_failure(self, ctx, error):
         HEARD.append(("on_failure", ctx.payload))
 
@@ -191,9 +194,9 @@ def test_holds_that_are_over_are_deleted(jobs_on):
 def test_a_cancel_calls_the_jobs_cancel_handler_in_the_caller(jobs_on):
     ref = Jobs.push("undoable", delay=60, cancel_handler="undo")
     assert ref.cancel("the customer asked") == "cancelled"
-    assert [(ref, "cancelled", "the customer asked")] == HEARD
+    assert HEARD == [(ref, "cancelled", "the customer asked"), ("on_cancel", None)]  # noqa: SIM300
     assert ref.cancel() == "already_finished"
-    assert len(HEARD) == 1
+    assert len(HEARD) == 2
     event = JobEvent.objects.using(jobs_on.database).get(job_id=ref)
     assert (event.type, event.message) == ("cancelled", "the customer asked")
 
@@ -215,6 +218,24 @@ def test_a_running_job_is_asked_and_its_cancel_handler_called(jobs_on):
     claim_all(jobs_on, "default")
     assert ref.cancel("stop") == "requested"
     assert [(ref, "cancel_requested", "stop")] == HEARD
+
+
+def test_a_job_that_is_cancelled_while_it_waits_has_its_hook_and_its_signal(jobs_on):
+    def receiver(sender, ctx, **_):
+        HEARD.append(("signal", sender, ctx.payload))
+
+    signals.job_cancelled.connect(receiver)
+    try:
+        with transaction.atomic(using=jobs_on.database):
+            waits, runs = Jobs.push("undoable", 1, delay=60), Jobs.push("undoable", 2)
+            waits.cancel()
+            assert HEARD == []
+        assert [("on_cancel", 1), ("signal", Undoable, 1)] == HEARD
+        claim_all(jobs_on, "default")
+        runs.cancel()
+        assert len(HEARD) == 2, "what runs has its hooks from its worker"
+    finally:
+        signals.job_cancelled.disconnect(receiver)
 
 
 # -- dead letters --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import ast
 import sys
 import unittest
 from contextlib import ExitStack
+from logging.config import DictConfigurator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -115,6 +116,17 @@ class Reader:
                     stack.enter_context(patch("django_jobs.backends.database.checks.connections", handler))
                 found = checks.run_checks(tags=["django_jobs"])
                 assert [str(message) for message in found] == []
+            if "LOGGING" in settings:
+                check_logging(settings["LOGGING"])
+
+
+def check_logging(settings: dict[str, Any]) -> None:
+    """Make the formatters and filters of `LOGGING`, but leave the loggers of this process as they are."""
+    configurator = DictConfigurator(settings)
+    for config in configurator.config.get("formatters", {}).values():
+        configurator.configure_formatter(config)
+    for config in configurator.config.get("filters", {}).values():
+        configurator.configure_filter(config)
 
 
 def changeable(settings: dict[str, Any]) -> dict[str, Any]:

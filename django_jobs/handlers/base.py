@@ -78,7 +78,9 @@ class JobHandler:
     ttl: Any = UNSET
     unique: Any = UNSET
     retry_on_crash: bool = True
-    """False: a job whose process died under it fails at once, as it may have had half of its effects."""
+    """False: a job whose process died under it fails at once, as it may have had half of its effects. One that was lost
+    with its whole worker is given back once all the same: it need not have begun.
+    """
     payload_type: Any = None
     """A dataclass, an attrs class or a `msgspec.Struct`: payloads are checked against it at dispatch, and `ctx.payload`
     is one of its instances. Keys that it does not know are refused, unless `allow_extra`.

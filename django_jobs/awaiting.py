@@ -10,7 +10,6 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from .conf import conf
 from .exceptions import NonRetryableJobError
 
 
@@ -19,8 +18,8 @@ def settled(value: Any) -> Any:
 
     The coroutine runs in an event loop of its own, as Django runs asynchronous views under WSGI: what it does through
     `sync_to_async`, the ORM's asynchronous methods among them, happens in this thread, on this thread's connections.
-    Where `JobTimeout` strikes this thread, the coroutine is cancelled, and has the grace to clean up: it must not work
-    on while the next job runs.
+    Where `JobTimeout` strikes this thread, the coroutine is cancelled, and may clean up. It must not work on while the
+    next job runs: this waits for its end, and after the grace the worker ends the process of one that does not listen.
 
     Raises `NonRetryableJobError` for a generator: a function with a `yield` has only been called, not run.
     """
@@ -34,7 +33,7 @@ def settled(value: Any) -> Any:
     try:
         return async_to_sync(task.run)()
     except BaseException:
-        task.end(conf.kill_grace)
+        task.end()
         raise
 
 
@@ -52,12 +51,12 @@ class _Task:
         finally:
             self._ended.set()
 
-    def end(self, seconds: float) -> None:
-        """Cancel the coroutine where it still runs, and wait for its end that long at most."""
+    def end(self) -> None:
+        """Cancel the coroutine where it still runs, and wait for its end."""
         if self._loop is None or self._task is None or self._ended.is_set():
             return
         try:
             self._loop.call_soon_threadsafe(self._task.cancel)
         except RuntimeError:
             return  # the loop is closed
-        self._ended.wait(seconds)
+        self._ended.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -110,6 +111,18 @@ class Deaf(JobHandler):
         while time.monotonic() < end:
             with contextlib.suppress(BaseException):
                 time.sleep(0.05)
+
+
+@register("trial.deaf_coroutine")
+class DeafCoroutine(JobHandler):
+    """Swallows the cancellation, and writes down that it works on."""
+
+    async def handle(self, ctx: JobContext) -> None:
+        end = time.monotonic() + ctx.payload["seconds"]
+        while time.monotonic() < end:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.02)
+            append(ctx.payload["path"], str(os.getpid()))
 
 
 @register("trial.die")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.db import connections, transaction
 from django.db.models import F
 
 from django_jobs.backends import CancelOutcome, Settled
-from django_jobs.exceptions import JobConflict, JobNotFound
+from django_jobs.exceptions import DuplicateJob, JobConflict, JobNotFound, StoreBusy
 from django_jobs.ids import new_id
 from django_jobs.maintenance.reap import reap
 from django_jobs.models import Job
 from django_jobs.retry import OutcomeKind
 from django_jobs.testing.conformance import QUEUE, Contract, definition, settlement
+from django_jobs.unique import Unique
 from tests.support.threads import run_together
 
 JOBS = 200
@@ -174,3 +177,125 @@ class TestConcurrency(Contract):
         assert promoted == 100
         assert all(next_in is None or next_in >= 0 for _, next_in in answers)
         assert {self.state(backend, job_id) for job_id in ids[::10]} == {"pending"}
+
+
+class TestUnique(Contract):
+    @pytest.fixture
+    def backend(self, store):
+        return store
+
+    @pytest.fixture
+    def vendor(self, backend):
+        vendor = connections[backend.database].vendor
+        if vendor == "sqlite":
+            pytest.skip("SQLite has one writer, and one isolation level")
+        return vendor
+
+    def one(self, key="k", until="finished", mode="return_existing"):
+        return definition(unique=Unique(key, until, mode))
+
+    def isolate(self, backend, vendor, level):
+        session = "SESSION CHARACTERISTICS AS TRANSACTION" if vendor == "postgresql" else "SESSION TRANSACTION"
+        with connections[backend.database].cursor() as cursor:
+            cursor.execute(f"SET {session} ISOLATION LEVEL {level}")
+
+    def test_a_caller_who_meets_a_running_job_does_not_hold_up_its_worker(self, backend, vendor):
+        job_id = backend.enqueue(self.one())
+        (claim,) = backend.claim(QUEUE, self.worker(backend), 1)
+        with transaction.atomic(using=backend.database):
+            assert backend.enqueue(self.one()) == job_id
+            with pytest.raises(DuplicateJob):
+                backend.enqueue(self.one(mode="reject"))
+
+            def settle():
+                seconds = "lock_timeout = 1000" if vendor == "postgresql" else "innodb_lock_wait_timeout = 1"
+                with connections[backend.database].cursor() as cursor:
+                    cursor.execute(f"SET SESSION {seconds}")  # so that this fails, and does not wait for ever
+                return backend.settle([settlement(claim)])
+
+            assert run_together(settle) == [[Settled.WRITTEN]]
+
+    def test_a_caller_who_meets_a_waiting_job_keeps_it_until_the_commit(self, backend, vendor):
+        job_id = backend.enqueue(self.one())
+        worker = self.worker(backend)
+        with transaction.atomic(using=backend.database):
+            assert backend.enqueue(self.one()) == job_id
+            if vendor == "postgresql":  # elsewhere a claim may wait for the lock
+                assert run_together(lambda: backend.claim(QUEUE, worker, 1)) == [[]]
+        assert [claim.id for claim in backend.claim(QUEUE, worker, 1)] == [job_id]
+
+    @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+    @pytest.mark.parametrize("until", ["finished", "started", 60.0])
+    def test_one_of_many_is_stored_at_every_level_of_isolation(self, backend, vendor, level, until):
+        def enqueue():
+            self.isolate(backend, vendor, level)
+            return [backend.enqueue(self.one(f"k{n}", until)) for n in range(10)]
+
+        answers = run_together(*[enqueue] * 4)
+        assert answers[1:] == answers[:1] * 3
+        assert Job.objects.using(backend.database).count() == 10
+
+    def test_a_snapshot_that_is_too_old_is_told_of_and_a_new_one_sees_the_job(self, backend, vendor):
+        if vendor != "postgresql":
+            pytest.skip("MySQL's locking reads see what its snapshot does not")
+
+        def late():
+            self.isolate(backend, vendor, "REPEATABLE READ")
+            with transaction.atomic(using=backend.database):
+                assert not Job.objects.using(backend.database).exists()
+                (job_id,) = run_together(lambda: backend.enqueue(self.one()))
+                with pytest.raises(StoreBusy, match="Roll back and try again"):
+                    backend.enqueue(self.one())
+            return job_id, backend.enqueue(self.one())
+
+        ((there, answered),) = run_together(late)
+        assert answered == there
+
+    @pytest.mark.parametrize("until", ["finished", "started"])
+    def test_jobs_that_are_replaced_claimed_and_settled_at_once_are_lost_or_doubled_nowhere(self, backend, until):
+        def enqueue(seed):
+            chance = random.Random(seed)
+            ids = []
+            while len(ids) < 30:
+                batch = [self.one(key, until, "replace") for key in chance.sample("abcd", 2)]
+                with contextlib.suppress(StoreBusy):  # as it says: again
+                    ids += backend.enqueue_many(batch)
+            return ids
+
+        def work(seed):
+            chance, worker = random.Random(seed), self.worker(backend)
+            settled = []
+            for _ in range(40):
+                claims = backend.claim(QUEUE, worker, 3)
+                kinds = [chance.choice([OutcomeKind.COMPLETED, OutcomeKind.INTERRUPTED]) for _ in claims]
+                answers = backend.settle([settlement(c, kind) for c, kind in zip(claims, kinds, strict=True)])
+                assert all(answers)
+                settled += [c.id for c, kind in zip(claims, kinds, strict=True) if kind is OutcomeKind.COMPLETED]
+            return settled
+
+        *enqueued, one, other = run_together(
+            *(partial(enqueue, n) for n in range(3)), partial(work, 3), partial(work, 4)
+        )
+        ids = [job_id for some in enqueued for job_id in some]
+        self.assert_each_in_one_place(backend, ids)
+        states = {job_id: self.state(backend, job_id) for job_id in ids}
+        assert sorted([*one, *other]) == sorted(job_id for job_id, state in states.items() if state == "completed")
+        assert set(states.values()) <= {"pending", "completed", "cancelled"}
+        if until == "finished":
+            waiting = Job.objects.using(backend.database).values_list("unique_key", flat=True)
+            keys = [key for key in waiting if key is not None]
+            assert len(keys) == len(set(keys)) <= 4
+
+    def test_the_same_ids_in_other_orders_do_not_deadlock(self, backend):
+        """A caller's own transaction is never tried again, so an enqueue must take its locks in one order."""
+        ids = []
+        for _ in range(ROUNDS):
+            batch = [definition(id=new_id()) for _ in range(20)]
+            ids += [d.id for d in batch]
+
+            def enqueue(some):
+                with transaction.atomic(using=backend.database):
+                    return backend.enqueue_many(some)
+
+            run_together(partial(enqueue, batch), partial(enqueue, batch[::-1]), partial(enqueue, batch))
+        self.assert_each_in_one_place(backend, ids)

@@ -47,6 +47,19 @@ def test_a_job_that_does_not_listen_is_killed_and_its_neighbours_are_not(queue: 
     assert all((r.refresh().state, r.refresh().attempt) == ("completed", 1) for r in neighbours)
 
 
+def test_a_coroutine_that_does_not_listen_does_not_work_on_beside_the_next_job(
+    queue: DatabaseBackend, proof: Path
+) -> None:
+    deaf = Jobs.define("trial.deaf_coroutine", {"seconds": 60, "path": str(proof)}).timeout(0.3).dispatch()
+    with worker(queue, "default", "--max-workers", "1") as w:
+        wait_until(lambda: deaf.refresh().is_finished, "the deaf job to be ended", seconds=20)
+        pid = int(lines(proof)[0])
+        wait_until(lambda: not alive(pid), "its process to be ended", seconds=20)
+        after = Jobs.push("trial.noop")
+        wait_until(lambda: after.refresh().is_finished, "the next job", seconds=20)
+        assert deaf.refresh().reason == "timed_out", w.text
+
+
 def test_a_timed_out_job_with_attempts_left_runs_again(queue: DatabaseBackend, proof: Path) -> None:
     ref = (
         Jobs.define("trial.sleep", {"seconds": 60, "path": str(proof)})

@@ -19,7 +19,7 @@ from django.db.models.expressions import RawSQL
 
 from ... import envelope, migrations
 from ...conf import conf
-from ...definition import JobDefinition
+from ...definition import UNSET, JobDefinition
 from ...envelope import unique_key
 from ...exceptions import DuplicateJob, JobConflict, JobNotFound, StoreBusy, StoreUnavailable
 from ...models import CompletedJob, FailedJob, Hold, Job, JobEvent, Queue, Worker
@@ -48,6 +48,8 @@ VENDORS: dict[str, type[Statements]] = {
     "sqlite": SQLiteStatements,
 }
 TRIES = 6
+TRIES_FOR_A_KEY = 25  # many callers that replace each other's job: each time one of them gets on
+RUNNING = ("running", "cancel_requested")
 ROWS_PER_STATEMENT = 500
 ROWS_PER_ENQUEUE = 250
 EVENT_MESSAGE_BYTES = 10_000
@@ -119,7 +121,7 @@ class DatabaseBackend(Backend):
                 for start in range(0, len(plain), ROWS_PER_ENQUEUE):
                     self.sql.enqueue(plain[start : start + ROWS_PER_ENQUEUE])
             known = self._known({str(d.id) for d in others if not d.fresh_id})
-            for d in sorted(others, key=lambda d: unique_key(d) or ""):  # two callers lock keys in one order
+            for d in sorted(others, key=lambda d: (unique_key(d) or "", str(d.id))):  # two callers lock in one order
                 if str(d.id) not in known:
                     known.add(str(d.id))
                     answers[str(d.id)] = self._enqueue_unique(d) if d.unique else self._enqueue_given(d)
@@ -143,8 +145,10 @@ class DatabaseBackend(Backend):
         """Store a unique job, or answer the job that has its key."""
         key = str(unique_key(d))
         period = d.unique.period if d.unique else None
-        for _ in range(TRIES):
-            holder = self._holder(key) if period is None else self._period_holder(key)
+        for tries in range(TRIES_FOR_A_KEY):
+            if tries > 1:
+                time.sleep(random.uniform(0.0, 0.005))  # noqa: S311 - spreads tries, guards nothing
+            holder = self._holder(key, d, surely=tries > 0) if period is None else self._period_holder(key)
             if holder and (not isinstance(holder, Job) or not self._makes_room(holder, d)):
                 existing = str(holder.pk if isinstance(holder, Job) else holder.job_id)
                 if d.unique and d.unique.mode == "reject":
@@ -163,12 +167,21 @@ class DatabaseBackend(Backend):
             except IntegrityError:  # somebody else has taken the key, or the id, meanwhile
                 if self._known({str(d.id)}):
                     return str(d.id)
-        raise JobConflict("unique: the key is taken by a job that this transaction can't see. Roll back and try again.")
+        raise StoreBusy("unique: the key is taken by a job that this transaction can't see. Roll back and try again.")
 
-    def _holder(self, key: str) -> Job | None:
+    def _holder(self, key: str, d: JobDefinition, *, surely: bool) -> Job | None:
+        """The live job that has a key. With `surely`, one that has it is not overlooked for an older snapshot.
+
+        One that waits is locked, so that no worker starts it before the caller's commit. One that runs is not, unless
+        it gives its key away: a worker's whole batch of settlements would wait for the caller.
+        """
         rows = Job.objects.using(self.database).filter(unique_key=key)
-        holder: Job | None = self._locking(rows).first()
-        return holder
+        holder: Job | None = rows.first()
+        if holder is None and not surely:
+            return None
+        if holder is not None and holder.state in RUNNING and not _replaces(d):
+            return holder
+        return self._locking(rows).first()  # type: ignore[no-any-return]
 
     def _period_holder(self, key: str) -> Hold | None:
         holds = Hold._default_manager.using(self.database)
@@ -183,9 +196,9 @@ class DatabaseBackend(Backend):
 
     def _makes_room(self, holder: Job, d: JobDefinition) -> bool:
         """Let the job that has the key give it up, where the mode says so."""
-        if not d.unique or not d.unique.replaces:
+        if not _replaces(d):
             return False
-        if holder.state in ("running", "cancel_requested"):
+        if holder.state in RUNNING:
             Job.objects.using(self.database).filter(pk=holder.pk).update(unique_key=None)
         else:
             self._archive_cancelled(holder, f"replaced by {d.id}")
@@ -329,7 +342,7 @@ class DatabaseBackend(Backend):
             if job is None:
                 finished = self._known({job_id})
                 return CancelOutcome.ALREADY_FINISHED if finished else CancelOutcome.NOT_FOUND
-            if job.state in ("running", "cancel_requested"):
+            if job.state in RUNNING:
                 Job.objects.using(self.database).filter(pk=job.pk).update(state="cancel_requested")
                 self._record_cancel(job, "cancel_requested", reason)
                 return CancelOutcome.REQUESTED
@@ -390,7 +403,7 @@ class DatabaseBackend(Backend):
         with self.sql.transaction():
             job = self._locked(Job, job_id)
             if job is not None:
-                if job.state in ("running", "cancel_requested") and not force:
+                if job.state in RUNNING and not force:
                     raise JobConflict(f"job {job_id} is running. Cancel it, or delete it by force.")
                 job.delete()
                 return True
@@ -464,12 +477,17 @@ class DatabaseBackend(Backend):
         for attempt in range(1, TRIES):
             try:
                 return act()
-            except (OperationalError, DatabaseError) as error:
-                if not self.sql.is_retryable(error) or time.monotonic() > patient_until:
+            except (DatabaseError, StoreBusy) as error:
+                may_try = isinstance(error, StoreBusy) or self.sql.is_retryable(error)
+                if not may_try or time.monotonic() > patient_until:
                     raise
                 logger.info("a lock was in the way (try %d): %s", attempt, error)
                 time.sleep(random.uniform(0.0, 0.02 * 2**attempt))  # noqa: S311 - spreads tries, guards nothing
         return act()
+
+
+def _replaces(d: JobDefinition) -> bool:
+    return d.unique is not None and d.unique is not UNSET and d.unique.replaces
 
 
 def _queue_elsewhere(s: Settlement) -> str:

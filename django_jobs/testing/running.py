@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connections, transaction
+from django.db.transaction import TransactionManagementError
 
 from ..api import Jobs
 from ..backends import Backend, Settled, WorkerInfo, get_backend
@@ -86,15 +88,15 @@ def run_jobs(
         raise TypeError(f"the backend {store.alias!r} keeps no jobs to run")
     runner = _Runner(store, fault, rng)
     runs: list[JobRun] = []
-    while (some := runner.round(queues)) is not None:
-        runs += some
-        if check:
-            _check(some)
-        if len(runs) > MOST_RUNS:
-            raise AssertionError(f"{len(runs)} attempts, and no end: do jobs dispatch one another?")
-        if not until_empty:
-            break
-    runner.leave()
+    with contextlib.closing(runner):
+        while (some := runner.round(queues)) is not None:
+            runs += some
+            if check:
+                _check(some)
+            if len(runs) > MOST_RUNS:
+                raise AssertionError(f"{len(runs)} attempts, and no end: do jobs dispatch one another?")
+            if not until_empty:
+                break
     return runs
 
 
@@ -166,6 +168,11 @@ class _Runner:
             self.worker_id = str(uuid.uuid4())
             self.backend.register(WorkerInfo(self.worker_id, "test", 0, []), LEASE_SECONDS)
         return self.worker_id
+
+    def close(self) -> None:
+        """Deregister, if that is still possible: what broke the test's transaction is the error to be shown."""
+        with contextlib.suppress(TransactionManagementError):
+            self.leave()
 
     def leave(self) -> None:
         """Deregister."""

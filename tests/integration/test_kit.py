@@ -14,7 +14,7 @@ from django_jobs.backends import get_backend
 from django_jobs.backends.memory import MemoryBackend
 from django_jobs.conf import conf
 from django_jobs.exceptions import Snooze
-from django_jobs.models import CompletedJob, Job, Queue
+from django_jobs.models import CompletedJob, Job, Queue, Worker
 from django_jobs.testing import (
     FAULTS,
     JobsFailed,
@@ -143,6 +143,7 @@ class KitTests:  # mixed into test cases below
         Jobs.push("flaky", max_attempts=1)
         with pytest.raises(JobsFailed, match="RetryableJobError: not yet"):
             run_jobs(check=True)
+        assert not Worker.objects.filter(state="running").exists()
         Sleepy.dispatch()
         run_jobs(check=True)
 

@@ -31,14 +31,24 @@ def test_a_queue_that_is_not_busy_is_always_looked_at_as_a_whole(clock: list[flo
 def test_full_looks_take_a_twentieth_of_the_time(clock: list[float]) -> None:
     some = Marks()
     some.claimed(claimed(1000))
-    some.looked_everywhere(0.5)
-    clock[0] += 9.9
+    some.looked_everywhere(0.1)
+    clock[0] += 1.9
     assert some.stretches() != []
     clock[0] += 0.2
     assert some.stretches() == []
     some.looked_everywhere(0.5)
     assert some.stretches() != []
     some.forget()
+    assert some.stretches() == []
+
+
+def test_a_look_that_was_held_up_does_not_put_off_the_next_for_long(clock: list[float]) -> None:
+    some = Marks()
+    some.claimed(claimed(1000))
+    some.looked_everywhere(60.0)
+    clock[0] += 4.9
+    assert some.stretches() != []
+    clock[0] += 0.2
     assert some.stretches() == []
 
 

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import NamedTuple
 
 FULL_LOOK_SHARE = 20
+LONGEST_SECONDS = 5.0  # between full looks: one that had to wait for something else must not put off the next for long
 ROWS_WORTH_IT = 1000  # of a queue, claimed by this process: before that every look is a full one
 MOST_RANKS = 8
 LOWEST_RANK, HIGHEST_RANK = -32768, 32767
@@ -61,7 +62,7 @@ class Marks:
 
     def looked_everywhere(self, seconds: float) -> None:
         """A full look took so long: the next one is due when it will be a small part of the time."""
-        self._full_at = monotonic() + FULL_LOOK_SHARE * seconds
+        self._full_at = monotonic() + min(FULL_LOOK_SHARE * seconds, LONGEST_SECONDS)
 
     def forget(self) -> None:
         """Rows have come before the marks: the next look is a full one."""

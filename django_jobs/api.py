@@ -293,8 +293,9 @@ def _store(definitions: list[JobDefinition]) -> list[JobRef]:
         observe([definition for definition in definitions if definition.id not in skipped])
     backends = {alias: get_backend(alias) for alias in by_backend}
     if len(backends) > 1:  # each backend checks its own before it stores them, but no other's
-        for definition in definitions:
-            envelope.seal(definition)
+        for some in by_backend.values():
+            for definition in some:
+                envelope.seal(definition)
     others: dict[str, str] = {}  # of unique jobs that were not stored: the jobs that have their keys
     for alias, some in by_backend.items():
         ids = _enqueue(backends[alias], some)

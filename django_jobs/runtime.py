@@ -55,6 +55,7 @@ logger = get_logger("runtime")
 
 IDLE_CONNECTION_SECONDS = 10.0
 NOTE_BYTES = 4000
+OUTPUT_BYTES = 40_000  # a timeline's entry takes no more, whatever JOBS_MAX_OUTPUT_LENGTH says
 MOST_SERVICE_CHARACTERS = 50  # of a service's name: it is a part of a key
 _HEAD_CHARACTERS = 1000
 CLASS_PATH_CHARACTERS = 240  # a mark of the cut comes on top, and the column takes 255
@@ -168,12 +169,15 @@ def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition,
             return Outcome(OutcomeKind.EXPIRED, error=ErrorRecord("", f"not started before {when}"))
         handler = registry.get(definition.handler)
         if not conf.queue(claim.queue).allows(registry.canonical(claim.handler)):
-            raise BadSignature(f"the queue {claim.queue!r} does not take jobs of {claim.handler!r}")
+            raise HandlerNotAllowed(f"JOBS_QUEUES[{claim.queue!r}]['handlers'] does not allow {claim.handler!r}")
         if definition.schema_version > getattr(handler, "schema_version", 1):
             raise UnknownHandler(
                 f"the payload is of version {definition.schema_version}, newer than {claim.handler!r} here: "
                 "a worker with the newer code can run it"
             )
+    except HandlerNotAllowed as error:
+        logger.error("job %s on queue %s is rejected: %s", claim.id, claim.queue, error)
+        return Outcome(OutcomeKind.REJECTED, error=record_error(error))
     except BadSignature as error:
         logger.critical("job %s on queue %s is rejected: %s", claim.id, claim.queue, error)
         return Outcome(OutcomeKind.REJECTED, error=record_error(error))
@@ -366,8 +370,11 @@ def _safe(render: Callable[[Any], str], value: Any) -> str:
         return f"<{type(value).__name__}, which could not be shown: {type(error).__name__}>"
 
 
-def timeline_note(message: Any, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What a handler notes, as its timeline may have it: bounded, plain JSON, without secrets. Raises nothing."""
+def timeline_note(kind: str, message: Any, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a handler notes, as its timeline may have it: bounded, plain JSON, without secrets. Raises nothing.
+
+    Of what was printed (`kind` is `output`) the end is kept, of a message its start.
+    """
     try:
         text = json.dumps(redact(dict(data)), default=lambda value: presentable(_safe(str, value), NOTE_BYTES))
     except (ValueError, TypeError, RecursionError):
@@ -375,7 +382,8 @@ def timeline_note(message: Any, data: Mapping[str, Any]) -> tuple[str, dict[str,
     if len(text) > conf.max_result_bytes:
         text = json.dumps({"truncated": True, "head": text[:_HEAD_CHARACTERS]})
     plain: dict[str, Any] = json.loads(text)
-    return presentable(_safe(str, message), NOTE_BYTES), plain
+    printed = kind == "output"
+    return presentable(_safe(str, message), OUTPUT_BYTES if printed else NOTE_BYTES, keep_end=printed), plain
 
 
 # -- hooks, after the outcome is stored ---------------------------------------------------------------------
@@ -431,15 +439,9 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
         _tidy_connections()
 
 
-class Cancelled(Protocol):
+class Cancelled(logs.AboutJob, Protocol):
     """A cancelled job, as a cancel handler gets it: a `JobRecord`."""
 
-    @property
-    def id(self) -> str: ...
-    @property
-    def queue(self) -> str: ...
-    @property
-    def handler(self) -> str: ...
     @property
     def body(self) -> str: ...
     @property

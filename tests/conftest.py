@@ -15,7 +15,7 @@ from django.test.utils import setup_databases, teardown_databases
 from hypothesis import settings as hypothesis_settings
 
 from django_jobs.backends.database import DatabaseBackend
-from tests.support.services import Services
+from tests.support.services import Services, missing
 from tests.support.site import empty_tables
 
 # A slow machine is no failure, and a run of its own file of examples would differ from everybody else's.
@@ -47,7 +47,7 @@ def database(request: pytest.FixtureRequest, services: Services) -> str:
     """The alias of a database; the test runs once for each. Skips where its server is missing, and says why."""
     alias = DATABASES[request.param]
     if alias not in connections.settings:
-        pytest.skip(f"MISSING: {request.param}: {services.reasons.get(request.param, 'not configured')}")
+        missing(request.param, services.reasons.get(request.param, "not configured"))
     return alias
 
 

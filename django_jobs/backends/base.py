@@ -19,6 +19,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..definition import JobDefinition
+from ..logs import get_logger
 from ..redaction import presentable
 from ..retry import Target, Transition
 from ..runtime import Claim, ErrorRecord
@@ -26,8 +27,6 @@ from ..settlement import Settlement, give_back
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
-
-from ..logs import get_logger
 
 logger = get_logger("backends")
 

@@ -130,7 +130,7 @@ class _Controls(NoControls):
         self.notes: list[tuple[str, str, dict[str, Any]]] = []
 
     def note(self, kind: str, message: str, data: Any) -> None:
-        self.notes.append((kind, *timeline_note(message, data)))
+        self.notes.append((kind, *timeline_note(kind, message, data)))
 
 
 class _Runner:

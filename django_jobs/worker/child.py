@@ -135,7 +135,7 @@ class Child:
         self.notes += 1
         if self.notes > MOST_NOTES:
             return
-        text, plain = timeline_note(message, data)
+        text, plain = timeline_note(kind, message, data)
         self.outbox.send((NOTE, self.slot, (self.running, self.queue, kind, text, json.dumps(plain))))
 
     def _deadline(self, deadline: float | None) -> None:

@@ -154,7 +154,7 @@ class Inline:
 
     def note(self, kind: str, message: str, data: Mapping[str, Any]) -> None:
         if self._running is not None:
-            self.notes.append((self._running.id, self._running.queue, kind, *timeline_note(message, data)))
+            self.notes.append((self._running.id, self._running.queue, kind, *timeline_note(kind, message, data)))
 
     def _set_deadline(self, deadline: float | None) -> None:
         self._deadline = math.inf if deadline is None else deadline

@@ -12,7 +12,7 @@ from django_jobs.backends.base import Wakeup
 from django_jobs.backends.database import DatabaseBackend
 from tests.contract import test_concurrency, test_contract
 from tests.support.servers import PgBouncer, ServiceError
-from tests.support.services import Services
+from tests.support.services import Services, missing
 from tests.support.site import empty_tables
 
 ALIAS = "pgbouncer"
@@ -22,7 +22,7 @@ ALIAS = "pgbouncer"
 def pooler(services: Services, django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """The alias `pgbouncer`: the test database on PostgreSQL, by way of a pooler."""
     if services.postgresql is None:
-        pytest.skip(f"MISSING: postgresql: {services.reasons.get('postgresql')}")
+        missing("postgresql", services.reasons.get("postgresql"))
     try:
         with PgBouncer(services.postgresql) as server, django_db_blocker.unblock():
             given = connections["postgresql"].settings_dict
@@ -37,7 +37,7 @@ def pooler(services: Services, django_db_setup: None, django_db_blocker: Any) ->
             del connections[ALIAS]
             del connections.settings[ALIAS]
     except ServiceError as error:
-        pytest.skip(f"MISSING: pgbouncer: {error}")
+        missing("pgbouncer", error)
 
 
 @pytest.fixture

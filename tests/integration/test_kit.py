@@ -83,7 +83,15 @@ class Idempotent(JobHandler):
         Queue.objects.get_or_create(name=f"q{ctx.payload}")
 
 
+class Prints(JobHandler):
+    capture_output = True
+
+    def handle(self, ctx):
+        print("x" * ctx.payload, "the end")
+
+
 HANDLERS = {
+    "prints": Prints,
     "welcome": Welcome,
     "sign-up": SignUp,
     "flaky": Flaky,
@@ -250,6 +258,13 @@ class Beside(TestCase):
                 jobs.assert_dispatched("sign-up")
         Welcome.dispatch({"user_id": 1})
         assert len(jobs) == 1, "the capture is over"
+
+    def test_what_a_handler_prints_is_kept_to_its_end(self):
+        (event,) = run_job(Prints, 9_000).events
+        assert event == ("output", "x" * 9_000 + " the end\n")
+        (event,) = run_job(Prints, 20_000).events
+        assert event[1].startswith("… (10,009 characters cut)\nxxx")
+        assert event[1].endswith("x the end\n")
 
     def test_settings_change_by_their_short_names(self):
         with override_jobs(max_crashes=1, queues={"mail": {}}):

@@ -17,7 +17,7 @@ from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import CompletedJob, Job, Worker
 from tests.support.proxy import FaultProxy
 from tests.support.servers import PgBouncer, ServiceError
-from tests.support.services import Services
+from tests.support.services import Services, missing
 from tests.support.waiting import wait_until
 from tests.support.worker import counts, lines, registered, wait_finished, worker
 
@@ -161,7 +161,7 @@ def test_a_worker_behind_pgbouncer(queue: DatabaseBackend, services: Services, p
         pooler = PgBouncer(services.postgresql)
         pooler.start()
     except ServiceError as error:
-        pytest.skip(f"MISSING: pgbouncer: {error}")
+        missing("pgbouncer", error)
     with (
         pooler,
         worker(

@@ -14,7 +14,7 @@ from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import CompletedJob
 from tests.support.servers import KINDS, ServerProcess, ServiceError
-from tests.support.services import Services
+from tests.support.services import Services, missing
 from tests.support.waiting import wait_until
 from tests.support.worker import counts, lines, wait_finished, worker
 
@@ -26,12 +26,12 @@ CREATE = {"postgresql": "CREATE DATABASE own", "mysql": "CREATE DATABASE own CHA
 def server(request: pytest.FixtureRequest, services: Services) -> Iterator[ServerProcess]:
     """A server that the test may do anything to."""
     if request.param not in connections.settings:
-        pytest.skip(f"MISSING: {request.param}: {services.reasons.get(request.param, 'not configured')}")
+        missing(request.param, services.reasons.get(request.param, "not configured"))
     try:
         with KINDS[request.param]() as server:
             yield server
     except ServiceError as error:
-        pytest.skip(f"MISSING: {request.param}: {error}")
+        missing(request.param, error)
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NoReturn
+
+import pytest
 
 from tests.support.servers import KINDS, LOCALHOST, Service, ServiceError, Unreachable
 
@@ -86,3 +89,11 @@ def _named_service(kind: str, url: str) -> Service:
     except ServiceError as error:
         raise ServiceError(f"{variable(kind)}: {error}") from error
     return service
+
+
+def missing(service: str, why: object) -> NoReturn:
+    """A test's service can't be had: skip the test, and say why; where CI=true asks for every service, fail it."""
+    says = f"MISSING: {service}: {why}"
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(says)
+    pytest.skip(says)

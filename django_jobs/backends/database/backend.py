@@ -22,6 +22,7 @@ from ...conf import conf
 from ...definition import UNSET, JobDefinition
 from ...envelope import unique_key
 from ...exceptions import DuplicateJob, JobConflict, JobNotFound, StoreBusy, StoreUnavailable
+from ...logs import get_logger
 from ...models import CompletedJob, FailedJob, Hold, Job, JobEvent, Queue, Worker
 from ...models.failed_job import FailureReason
 from ...redaction import presentable
@@ -37,7 +38,6 @@ from .statements import DEFAULT_KEEP_SECONDS, Statements
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
-from ...logs import get_logger
 
 logger = get_logger("backends.database")
 T = TypeVar("T")
@@ -52,7 +52,7 @@ TRIES_FOR_A_KEY = 25  # many callers that replace each other's job: each time on
 RUNNING = ("running", "cancel_requested")
 ROWS_PER_STATEMENT = 500
 ROWS_PER_ENQUEUE = 250
-EVENT_MESSAGE_BYTES = 10_000
+EVENT_MESSAGE_BYTES = 45_000  # a handler's printed output, and its mark of a cut
 _OWN = {"DATABASE", "LISTEN"}
 _SERVICE = "service:"
 

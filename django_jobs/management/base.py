@@ -99,6 +99,16 @@ class JobsCommand(BaseCommand):
         parser.add_argument("--tag", metavar="T", help=_("Only jobs with this tag."))
         parser.add_argument("--older-than", type=duration, metavar="S", help=older_than)
 
+    def add_batch_size(self, parser: ArgumentParser, default: int) -> None:
+        """`--batch-size`, of what is deleted."""
+        parser.add_argument(
+            "--batch-size",
+            type=at_least_one,
+            default=default,
+            metavar="N",
+            help=_("Jobs to delete in one transaction. Default: %(n)d.") % {"n": default},
+        )
+
     def add_json(self, parser: ArgumentParser) -> None:
         """`--json`."""
         parser.add_argument("--json", action="store_true", help=_("Print JSON."))

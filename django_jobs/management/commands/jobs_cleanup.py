@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ...maintenance.cleanup import BATCH, cleanup
 from ...maintenance.states import FINISHED
 from ...maintenance.store import clock, store_of
-from ..base import JobsCommand, at_least_one, moment
+from ..base import JobsCommand, moment
 
 DEFAULT_DAYS = 30.0
 
@@ -50,13 +50,7 @@ class Command(JobsCommand):
             action="store_true",
             help=_("Delete failed jobs without asking."),
         )
-        parser.add_argument(
-            "--batch-size",
-            type=at_least_one,
-            default=BATCH,
-            metavar="N",
-            help=_("Jobs to delete in one transaction. Default: %(n)d.") % {"n": BATCH},
-        )
+        self.add_batch_size(parser, BATCH)
         self.add_json(parser)
         self.add_backend(parser)
 

@@ -14,7 +14,7 @@ from ...backends import Backend
 from ...maintenance.delete import BATCH, DeleteReport, Selection, delete_ids, delete_selected
 from ...maintenance.states import EVERY, RUNNING
 from ...maintenance.store import store_of
-from ..base import JobsCommand, at_least_one, job_id
+from ..base import JobsCommand, job_id
 
 
 class Command(JobsCommand):
@@ -44,13 +44,7 @@ class Command(JobsCommand):
         parser.add_argument(
             *("--no-input", "--noinput"), dest="no_input", action="store_true", help=_("Delete without asking.")
         )
-        parser.add_argument(
-            "--batch-size",
-            type=at_least_one,
-            default=BATCH,
-            metavar="N",
-            help=_("Jobs to delete in one transaction. Default: %(n)d.") % {"n": BATCH},
-        )
+        self.add_batch_size(parser, BATCH)
         self.add_json(parser)
         self.add_backend(parser)
 

@@ -32,6 +32,10 @@ BACKOFF = Kind(
     lambda v: isinstance(v, str | int | float | list | tuple | Mapping) and not isinstance(v, bool),
 )
 PATH = Kind("a callable, or its dotted path", lambda v: callable(v) or TEXT.fits(v))
+SCHEDULE = Kind(
+    "a list or a dict of entries, a function that gets a Scheduler, or its dotted path",
+    lambda v: isinstance(v, list | tuple | Mapping) or PATH.fits(v),
+)
 PATHS = Kind(
     "a list of callables, or of their dotted paths", lambda v: isinstance(v, list | tuple) and all(map(PATH.fits, v))
 )
@@ -39,6 +43,7 @@ PATHS = Kind(
 EVENTS = ("none", "odd", "all")
 SHOWS = ("lines", "json", "quiet")
 ISOLATIONS = ("pool", "inline")
+CATCH_UPS = ("skip", "one", "all")
 DEFAULT_BACKENDS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {}},
 }
@@ -200,6 +205,20 @@ class Conf:
         10, whole(1), "How many jobs of quick handlers go to a child in one message; 1 turns that off."
     )
     show: Setting[str] = Setting("lines", choice(*SHOWS), "What a worker prints of its jobs.")
+
+    # the schedule
+    schedule: Setting[Any] = Setting((), SCHEDULE, "What runs when, beside the `schedule` of each app's jobs.py.")
+    schedule_timezone: Setting[str | None] = Setting(
+        None, TEXT.or_none("TIME_ZONE"), "The time zone of entries that name none."
+    )
+    schedule_catch_up: Setting[str] = Setting(
+        "skip",
+        choice(*CATCH_UPS),
+        "What becomes of ticks that were missed: nothing, the last one is made up for, or all are.",
+    )
+    schedule_catch_up_limit: Setting[int] = Setting(
+        10, whole(1), "How many missed ticks of an entry are made up for at most, the latest."
+    )
 
     # bounds
     max_payload_bytes: Setting[int] = Setting(65_536, whole(1), "How long a payload may be, as JSON.")

@@ -40,6 +40,10 @@ class HandlerNotAllowed(InvalidDefinition):
     """The queue takes no jobs of this handler (`JOBS_QUEUES[...]["handlers"]`)."""
 
 
+class InvalidSchedule(InvalidDefinition):
+    """An entry of the schedule, its cron expression or its time zone can't be used."""
+
+
 class UnknownHandler(JobsError, LookupError):
     """No handler is registered under this key."""
 

@@ -1,0 +1,1 @@
+"""The schedule: its entries, when they are due, and what runs them."""

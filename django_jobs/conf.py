@@ -298,6 +298,11 @@ class QueueOptions:
     max_jobs_per_child: int | None = option(
         None, whole(1).or_none("no limit"), "After how many jobs a child is replaced by a fresh one."
     )
+    max_memory_mb: int | None = option(
+        None,
+        whole(1).or_none("no limit"),
+        "Above how much memory (RSS, in MB) a child is replaced by a fresh one, once its job is done.",
+    )
     keep_completed: int | None = option(
         None, whole(0).or_none("as the job's ttl says"), "How many seconds completed jobs are kept; 0 keeps none."
     )

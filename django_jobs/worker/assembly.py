@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..backends import Backend
-from ..conf import conf
+from ..conf import QueueOptions, conf
 from .console import Console
 from .coordinator import Coordinator, Limits
 from .executor import Executor
@@ -15,6 +15,7 @@ from .housekeeping import Chore
 from .inline import Inline
 from .interrupts import StopSignals
 from .pool import Pool
+from .terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,9 @@ def assemble(
     per_queue = [conf.queue(name) for name in queues]
     executor: Executor
     if isolation_of(queues, options) == "pool":
-        recycled = [q.max_jobs_per_child for q in per_queue if q.max_jobs_per_child]
         executor = Pool(
             size=options.max_workers or max(q.max_workers for q in per_queue),
-            max_jobs_per_child=min(recycled, default=None),
+            terms=terms_of(per_queue),
         )
         backend.bound_waits(conf.lease_seconds)  # not inline, where the handlers may have the same connection
     else:
@@ -61,6 +61,14 @@ def assemble(
         poll_interval=conf.poll_interval if options.poll_interval is None else options.poll_interval,
     )
     return coordinator
+
+
+def terms_of(queues: Sequence[QueueOptions]) -> Terms:
+    """The terms for children that serve all of these queues: the strictest of them."""
+    return Terms(
+        max_jobs=min((q.max_jobs_per_child for q in queues if q.max_jobs_per_child), default=None),
+        max_memory_mb=min((q.max_memory_mb for q in queues if q.max_memory_mb), default=None),
+    )
 
 
 def isolation_of(queues: Sequence[str], options: WorkerOptions) -> str:

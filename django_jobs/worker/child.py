@@ -22,14 +22,18 @@ from ..runtime import (
     run_hooks,
     timeline_note,
 )
+from . import orphans
 from .channel import Port, TooBig
 from .interrupts import AlarmGuard, die_with_parent, ignore_stop_signals
 from .slots import Slots
+from .terms import Terms
 
 JOBS, HOOK = 0, 1  # kinds of messages to a child
 DONE, NOTE = 0, 1  # kinds of messages from one
 REPORT_SECONDS = 0.001
 UNKNOWN_TIMEOUT = 300.0
+ORPHANS_SECONDS = 10.0
+ENDED_EARLY = (OutcomeKind.TIMED_OUT, OutcomeKind.CANCELLED)
 MOST_NOTES = 1000  # of one attempt: what comes after them is dropped
 
 
@@ -42,21 +46,23 @@ class Child:
     inbox: Port
     outbox: Port
     parent: int
-    max_jobs: int | None = None
+    terms: Terms
     running: str = ""
     queue: str = ""
     notes: int = 0
+    ended_early: bool = False  # one of its jobs was, and may have left something running
 
     def main(self) -> None:
-        """Work until the coordinator is gone, or the child's number of jobs is done."""
+        """Work until the coordinator is gone, or the child is to be replaced."""
         os.setpgid(0, 0)
         ignore_stop_signals()
         die_with_parent(self.parent)
+        orphans.adopt()
         random.seed()
         self.slots.arrive(self.slot, os.getpid())
         guard = AlarmGuard(self._deadline)
-        done = 0
-        while self.max_jobs is None or done < self.max_jobs:
+        done, look_at, ended = 0, 0.0, set[int]()
+        while not self.terms.are_over(done):
             message = self.inbox.receive()
             if message is None or os.getppid() != self.parent:
                 return
@@ -70,6 +76,10 @@ class Child:
             else:
                 self.run_hooks(*content)
             self.slots.leave(self.slot)
+            if self.ended_early and orphans.children():
+                return  # the template ends them
+            if (now := time.monotonic()) > look_at:
+                look_at, ended = now + ORPHANS_SECONDS, orphans.reap(ended)
 
     def run(self, jobs: list[tuple[int, tuple[Any, ...]]], guard: AlarmGuard) -> None:
         """Run the jobs of a message.
@@ -93,6 +103,7 @@ class Child:
                 if os.getpid() != self.slots.pid(self.slot):
                     os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
                 leave_no_transaction()
+                self.ended_early |= outcome.kind in ENDED_EARLY
             done.append((number, packed(outcome)))
             if outcome.result or outcome.kind != OutcomeKind.COMPLETED or time.monotonic() - reported > REPORT_SECONDS:
                 self.report(done)

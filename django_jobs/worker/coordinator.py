@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import resource
 import select
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from .housekeeping import Chore, Housekeeping
 from .interrupts import StopSignals
 from .journal import log_settled, notes_of_claimed, notes_of_settled
 from .lease import Lease
+from .memory import peak_mb
 from .outages import Outages
 from .services import pause, spare
 
@@ -116,7 +115,7 @@ class Coordinator:
         limits = self.limits
         if limits.seconds is not None and time.monotonic() - self._started_at >= limits.seconds:
             return True
-        if limits.memory_mb is not None and _memory_mb() > limits.memory_mb:
+        if limits.memory_mb is not None and peak_mb() > limits.memory_mb:
             return True
         if self.executor.busy or self._unsettled:
             return False
@@ -385,8 +384,3 @@ class Coordinator:
                 break
             self._turn()
         self.console.say("graceful shutdown complete.")
-
-
-def _memory_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform != "darwin" else peak / 1024 / 1024

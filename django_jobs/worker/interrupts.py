@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -83,10 +84,21 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 def die_with_parent(parent: int) -> None:
     """End this process when its parent ends (Linux), and at once if it has ended already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    hear_of_the_end_of_the_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def hear_of_the_end_of_the_parent(number: signal.Signals) -> None:
+    """Have this signal sent to this process when its parent ends (Linux)."""
+    if sys.platform == "linux":
+        libc().prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+@cache
+def libc() -> ctypes.CDLL:
+    """The C library; loaded once, as it takes longer than what is asked of it."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class Patience:

@@ -27,6 +27,7 @@ from .child import DONE, HOOK, JOBS, unpacked
 from .pace import Pace
 from .slots import Slots
 from .template import Death, Template, kill_group
+from .terms import Terms
 
 logger = get_logger("worker")
 
@@ -78,7 +79,7 @@ class Pool:
     """
 
     size: int
-    max_jobs_per_child: int | None = None
+    terms: Terms = field(default_factory=Terms)
     notes: list[Note] = field(default_factory=list)
     pace: Pace = field(init=False)
     _before_fork: Callable[[], None] = field(init=False)
@@ -120,7 +121,7 @@ class Pool:
         self._jobs, self._reports = Channel(), Channel()
         self._to_children, self._children_end = Port(self._jobs.near), Port(self._jobs.far)
         self._from_children = Port(self._reports.near)
-        self._template = Template(self._slots, self._jobs, self._reports, self.max_jobs_per_child)
+        self._template = Template(self._slots, self._jobs, self._reports, self.terms)
         self._seats = [_Seat() for _ in range(self.size)]
         self._before_fork()
         self._template.start()
@@ -411,6 +412,9 @@ class Pool:
             logger.error("the template process has died; starting another")
         self._receive()
         running = {self._slots.job(slot) for slot in range(self.size)}
+        for slot in range(self.size):
+            if self._slots.message(slot):
+                kill_group(self._slots.pid(slot))  # what its job has started is still there
         unread = self._unread()
         for number in list(self._sent):
             if number not in unread:

@@ -17,10 +17,12 @@ from django.db import connections
 
 from ..conf import conf
 from ..logs import get_logger
+from . import orphans
 from .channel import Channel, Port
 from .child import Child
-from .interrupts import die_with_parent, ignore_stop_signals
+from .interrupts import hear_of_the_end_of_the_parent, ignore_stop_signals
 from .slots import Slots
+from .terms import Terms
 
 logger = get_logger("worker")
 
@@ -54,11 +56,11 @@ class Death(NamedTuple):
 class Template:
     """The coordinator's handle of the template process."""
 
-    def __init__(self, slots: Slots, jobs: Channel, reports: Channel, max_jobs_per_child: int | None) -> None:
+    def __init__(self, slots: Slots, jobs: Channel, reports: Channel, terms: Terms) -> None:
         self.slots = slots
         self.jobs = jobs
         self.reports = reports
-        self.max_jobs_per_child = max_jobs_per_child
+        self.terms = terms
         self.pid = 0
         self._control: Channel | None = None
         self._port: Port | None = None
@@ -81,7 +83,11 @@ class Template:
                 control.near.close()
                 self.jobs.near.close()
                 self.reports.near.close()
-                _Mother(self, Port(control.far), coordinator).main()
+                mother = _Mother(self, Port(control.far), coordinator)
+                try:
+                    mother.main()
+                finally:
+                    mother.end_children()
                 status = 0
             except BaseException:
                 traceback.print_exc()
@@ -159,18 +165,19 @@ class _Mother:
     def main(self) -> None:
         os.setpgid(0, 0)
         ignore_stop_signals()
-        die_with_parent(self.coordinator)
+        orphans.adopt()
         near, far = socket.socketpair()
         near.setblocking(False)
         far.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
+        hear_of_the_end_of_the_parent(signal.SIGTERM)  # not SIGKILL: the children, and what they started, end first
         gc.collect()
         gc.freeze()  # shared pages stay shared: the collector does not touch what the children inherit
         poll = select.poll()
         poll.register(self.control.fileno(), select.POLLIN)
         poll.register(near.fileno(), select.POLLIN)
-        while True:
+        while os.getppid() == self.coordinator:
             self.report_deaths()
             self.end_overdue()
             for fd, _ in poll.poll(WATCH_MILLISECONDS):
@@ -179,7 +186,7 @@ class _Mother:
                 else:
                     slot = self.control.receive()
                     if slot is None:
-                        return self.end_children()
+                        return
                     self.fork(slot, (near, far))
 
     def fork(self, slot: int, own: tuple[socket.socket, socket.socket]) -> None:
@@ -202,7 +209,7 @@ class _Mother:
             for end in (*own, self.control.end):
                 end.close()
             t = self.template
-            Child(slot, t.slots, Port(t.jobs.far), Port(t.reports.far), mother, t.max_jobs_per_child).main()
+            Child(slot, t.slots, Port(t.jobs.far), Port(t.reports.far), mother, t.terms).main()
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -215,15 +222,16 @@ class _Mother:
                 os._exit(status)
 
     def report_deaths(self) -> None:
-        while self.children:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid in self.children:
-                self.control.send((self.children.pop(pid), pid, status, self.ended_for.pop(pid, "")))
+        """Tell the coordinator of children that have ended, and end what they have left behind."""
+        some = False
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                some = True
+                pid, status = ended
+                if pid in self.children:
+                    self.control.send((self.children.pop(pid), pid, status, self.ended_for.pop(pid, "")))
+        if some:
+            orphans.end_all_but(self.children)
 
     def end_overdue(self) -> None:
         """The coordinator ends what is overdue. Should it be stuck, as behind somebody's lock in the store, this
@@ -243,8 +251,13 @@ class _Mother:
             kill_group(pid)
 
     def end_children(self) -> None:
+        """End the children and whatever they have started."""
         for pid in self.children:
             kill_group(pid)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                orphans.end_all_but(())
+                os.waitpid(-1, 0)
 
 
 def kill_group(pid: int) -> None:

@@ -246,6 +246,40 @@ class Grandchild(JobHandler):
                 program.wait()
 
 
+@register("trial.daemon")
+class Daemon(JobHandler):
+    """Leaves a process in a session of its own; then dies, sleeps, or is deaf, as the payload says."""
+
+    def handle(self, ctx: JobContext) -> None:
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                append(ctx.payload["path"], str(os.getpid()))
+                time.sleep(60)
+            os._exit(0)
+        os.wait()
+        while not os.path.exists(ctx.payload["path"]):
+            time.sleep(0.01)
+        if ctx.payload.get("die"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        end = time.monotonic() + ctx.payload.get("seconds", 0)
+        while time.monotonic() < end:
+            with contextlib.suppress(BaseException if ctx.payload.get("deaf") else ()):
+                time.sleep(0.05)
+
+
+HOARD: list[bytes] = []
+
+
+@register("trial.hoard")
+class Hoard(JobHandler):
+    """Keeps `payload["mb"]` of memory, and says in which process."""
+
+    def handle(self, ctx: JobContext) -> None:
+        HOARD.append(b"x" * (ctx.payload["mb"] << 20))
+        append(ctx.payload["path"], str(os.getpid()))
+
+
 @register("trial.leak")
 class Leak(JobHandler):
     """Leaves a transaction open in its process."""

@@ -6,6 +6,8 @@ from .failed_job import FailedJob, FailureReason
 from .hold import Hold
 from .job import Job, JobState
 from .queue import Queue
+from .schedule_entry import ScheduleEntry
+from .schedule_tick import ScheduleTick, TickState
 from .stored import SHARED_COLUMNS, StoredJob
 from .worker import Worker, WorkerState
 
@@ -20,7 +22,10 @@ __all__ = [
     "JobEvent",
     "JobState",
     "Queue",
+    "ScheduleEntry",
+    "ScheduleTick",
     "StoredJob",
+    "TickState",
     "Worker",
     "WorkerState",
 ]

@@ -9,12 +9,14 @@ from django.db.models import F
 
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.backends.memory import MemoryBackend
-from django_jobs.models import CompletedJob, Hold, Job, Worker
+from django_jobs.models import CompletedJob, Hold, Job, ScheduleEntry, ScheduleTick, Worker
 
 MOMENTS = {
     Job: ("enqueued_at", "available_at", "started_at"),
     CompletedJob: ("finished_at", "keep_until"),
     Hold: ("until",),
+    ScheduleEntry: ("seen_at", "look_at"),
+    ScheduleTick: ("instant", "look_at", "decided_at", "started_at", "finished_at"),
     Worker: ("started_at", "renewed_at", "lease_expires_at"),
 }
 

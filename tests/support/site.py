@@ -17,6 +17,8 @@ TABLES = (
     "django_jobs_worker",
     "django_jobs_queue",
     "django_jobs_hold",
+    "django_jobs_scheduleentry",
+    "django_jobs_scheduletick",
 )
 
 

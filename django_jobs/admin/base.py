@@ -25,8 +25,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ..backends import get_backend
 from ..conf import conf
-from ..maintenance.store import store_of
 from ..models import CompletedJob, FailedJob, Job, JobEvent, StoredJob
+from ..store import store_of
 from . import display
 from .filters import HandlerFilter, QueueFilter
 

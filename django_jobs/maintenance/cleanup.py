@@ -14,8 +14,8 @@ from ..backends.database import DatabaseBackend
 from ..conf import conf
 from ..logs import get_logger
 from ..models import CompletedJob, FailedJob, Hold, Job, JobEvent, Worker
+from ..store import ago, delete_some, moment, store_of
 from .states import FINISHED
-from .store import ago, delete_some, moment, store_of
 
 logger = get_logger("cleanup")
 

@@ -12,9 +12,9 @@ from ..backends import Backend
 from ..backends.database import DatabaseBackend
 from ..exceptions import JobConflict
 from ..models import CompletedJob, FailedJob, Job
+from ..store import delete_some, store_of
 from .narrow import narrowed
 from .states import FINISHED, LIVE, RUNNING, in_live_state
-from .store import delete_some, store_of
 
 BATCH = 500
 

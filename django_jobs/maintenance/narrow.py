@@ -10,7 +10,7 @@ from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
 
 from ..backends.database import DatabaseBackend
-from .store import ago
+from ..store import ago
 
 
 def narrowed(

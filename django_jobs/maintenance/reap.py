@@ -17,8 +17,8 @@ from ..models import Job, Worker
 from ..retry import CANCEL, OutcomeKind
 from ..runtime import Claim, ErrorRecord, Outcome, run_hooks, wants_hooks
 from ..settlement import Settlement, conclude
+from ..store import ago, now, store_of
 from .states import RUNNING
-from .store import ago, now, store_of
 
 logger = get_logger("reap")
 

@@ -11,8 +11,8 @@ from ..backends import Backend
 from ..backends.database import DatabaseBackend
 from ..exceptions import JobConflict, JobNotFound
 from ..models import FailedJob, FailureReason
+from ..store import store_of
 from .narrow import narrowed
-from .store import store_of
 
 PROGRESS_JOBS = 100
 

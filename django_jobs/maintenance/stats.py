@@ -10,7 +10,7 @@ from ..backends import Backend, QueueStats
 from ..backends.database import DatabaseBackend
 from ..conf import conf
 from ..models import Job, Worker
-from .store import now, store_of
+from ..store import now, store_of
 
 STATES = ("pending", "scheduled", "blocked", "running", "cancel_requested", "failed", "completed", "cancelled")
 MOST_RUNNING = 5000

@@ -25,8 +25,8 @@ from ..definition import seconds
 from ..exceptions import InvalidDefinition, JobsError, StoreUnavailable
 from ..ids import parse_id
 from ..maintenance.states import state_meant
-from ..maintenance.store import store_of
 from ..names import check_queue
+from ..store import store_of
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

@@ -11,8 +11,8 @@ from ..backends import JobRecord, get_backend
 from ..backends.archive import record_of
 from ..backends.memory import MemoryBackend
 from ..definition import JobDefinition
-from ..maintenance.store import store_of
 from ..models import CompletedJob, FailedJob, Job
+from ..store import store_of
 
 J = TypeVar("J", JobDefinition, JobRecord)
 _MISSING = object()

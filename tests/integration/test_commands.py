@@ -23,9 +23,9 @@ from django_jobs.backends.database import DatabaseBackend
 from django_jobs.maintenance.cleanup import cleanup, expire
 from django_jobs.maintenance.retry import FailedFilter, matching, retry_failed
 from django_jobs.maintenance.stats import gather
-from django_jobs.maintenance.store import clock
 from django_jobs.management.base import age, aligned
 from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
+from django_jobs.store import clock
 from tests.support.site import site_env
 from tests.support.threads import run_together
 from tests.support.waiting import wait_until

@@ -99,9 +99,9 @@ class DatabaseBackend(Backend):
         ids = [str(d.id) for d in definitions]
         try:
             if not others and len(plain) <= ROWS_PER_ENQUEUE and conf.events != "all":
-                self._retrying(lambda: self.sql.enqueue(plain))
+                self.retrying(lambda: self.sql.enqueue(plain))
             else:
-                stored = self._retrying(lambda: self._enqueue_all(plain, others))
+                stored = self.retrying(lambda: self._enqueue_all(plain, others))
                 ids = [stored.get(job_id, job_id) for job_id in ids]
         except (OperationalError, InterfaceError) as error:
             kind = StoreBusy if self.sql.is_retryable(error) else StoreUnavailable
@@ -216,20 +216,20 @@ class DatabaseBackend(Backend):
     # -- the worker's verbs -----------------------------------------------------------------------------------
 
     def register(self, worker: WorkerInfo, lease_seconds: float) -> None:
-        self._retrying(lambda: self.sql.register(worker, lease_seconds))
+        self.retrying(lambda: self.sql.register(worker, lease_seconds))
 
     def renew(self, worker_id: str, lease_seconds: float, *, state: str, running: int, settled: int) -> bool:
-        return self._retrying(lambda: self.sql.renew(worker_id, lease_seconds, state, running, settled))
+        return self.retrying(lambda: self.sql.renew(worker_id, lease_seconds, state, running, settled))
 
     def deregister(self, worker_id: str) -> None:
         workers = Worker.objects.using(self.database).filter(id=worker_id, state__in=("running", "draining"))
-        self._retrying(lambda: workers.update(state="stopped", running=0))
+        self.retrying(lambda: workers.update(state="stopped", running=0))
 
     def claim(self, queue: str, worker_id: str, limit: int, *, suspect: bool = False) -> list[Claim]:
-        return self._retrying(lambda: self.sql.claim(queue, worker_id, limit, suspect)) if limit > 0 else []
+        return self.retrying(lambda: self.sql.claim(queue, worker_id, limit, suspect)) if limit > 0 else []
 
     def claim_job(self, job_id: str, worker_id: str, *, force: bool = False) -> Claim | None:
-        return self._retrying(lambda: self.sql.claim_job(job_id, worker_id, force))
+        return self.retrying(lambda: self.sql.claim_job(job_id, worker_id, force))
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         # A statement sees a job once: what else a batch says of the same job waits for the next statement.
@@ -244,7 +244,7 @@ class DatabaseBackend(Backend):
                 else:
                     batch[s.claim.id] = (index, s)
             some = [s for _, s in batch.values()]
-            settled = self._retrying(lambda some=some: self.sql.settle(some))  # type: ignore[misc]
+            settled = self.retrying(lambda some=some: self.sql.settle(some))  # type: ignore[misc]
             for index, s in batch.values():
                 answers[index] = settled.get((s.claim.id, s.claim.claim_no), Settled.LOST)
             rest = later
@@ -258,10 +258,10 @@ class DatabaseBackend(Backend):
         return error.args[:1] != (1366,)  # MySQL files a text that a column can't hold under OperationalError
 
     def promote_due(self, limit: int = 1000) -> Promotion:
-        return self._retrying(lambda: self.sql.promote_due(limit))
+        return self.retrying(lambda: self.sql.promote_due(limit))
 
     def lost_claims(self, limit: int = 500, queues: Collection[str] | None = None) -> list[Claim]:
-        self._retrying(self.sql.mark_lost)
+        self.retrying(self.sql.mark_lost)
         return self.sql.claims_of_the_lost(limit, queues)
 
     def held(self, worker_id: str) -> dict[str, int]:
@@ -334,7 +334,7 @@ class DatabaseBackend(Backend):
         return None
 
     def cancel(self, job_id: str, *, reason: str = "") -> CancelOutcome:
-        return self._retrying(lambda: self._cancel(job_id, reason))
+        return self.retrying(lambda: self._cancel(job_id, reason))
 
     def _cancel(self, job_id: str, reason: str) -> CancelOutcome:
         with self.sql.transaction():
@@ -365,7 +365,7 @@ class DatabaseBackend(Backend):
             self.record_events([(str(job.id), job.queue, kind, reason, {})])
 
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
-        self._retrying(lambda: self._retry(job_id, delay, resign))
+        self.retrying(lambda: self._retry(job_id, delay, resign))
         self.after_commit(lambda: self.sql.notify(self._queue_of(job_id)))
 
     def _retry(self, job_id: str, delay: float, resign: bool) -> None:
@@ -397,7 +397,7 @@ class DatabaseBackend(Backend):
             failed.delete()
 
     def delete(self, job_id: str, *, force: bool = False) -> bool:
-        return self._retrying(lambda: self._delete(job_id, force))
+        return self.retrying(lambda: self._delete(job_id, force))
 
     def _delete(self, job_id: str, force: bool) -> bool:
         with self.sql.transaction():
@@ -467,7 +467,7 @@ class DatabaseBackend(Backend):
     def _now_expression(self) -> Any:
         return RawSQL(self._raw_now(), [], output_field=Job._meta.get_field("available_at"))
 
-    def _retrying(self, act: Callable[[], T]) -> T:
+    def retrying(self, act: Callable[[], T]) -> T:
         """Run `act`; try it again after a deadlock, but only where the transaction is ours: in the caller's it would
         be half.
         """

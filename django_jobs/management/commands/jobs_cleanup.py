@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ...maintenance.cleanup import BATCH, cleanup
 from ...maintenance.states import FINISHED
-from ...maintenance.store import clock, store_of
+from ...store import clock, store_of
 from ..base import JobsCommand, moment
 
 DEFAULT_DAYS = 30.0

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ...backends import Backend
 from ...maintenance.delete import BATCH, DeleteReport, Selection, delete_ids, delete_selected
 from ...maintenance.states import EVERY, RUNNING
-from ...maintenance.store import store_of
+from ...store import store_of
 from ..base import JobsCommand, job_id
 
 

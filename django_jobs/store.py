@@ -1,4 +1,4 @@
-"""The database over which maintenance works, and how rows leave it: in small batches, out of each other's way."""
+"""The database over which maintenance and the schedule work; rows leave it in batches, out of each other's way."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.db import connections
 from django.db.models import DateTimeField, Model, QuerySet
 from django.db.models.expressions import RawSQL
 
-from ..backends import Backend
-from ..backends.database import DatabaseBackend
-from ..backends.sync import SyncBackend
+from .backends import Backend
+from .backends.database import DatabaseBackend
+from .backends.sync import SyncBackend
 
 
 def store_of(backend: Backend) -> DatabaseBackend | None:

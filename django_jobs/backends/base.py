@@ -273,6 +273,14 @@ class Backend(ABC):
         """Those of `names` that are paused, with the seconds that are left."""
         return {}
 
+    def queue_names(self) -> list[str]:
+        """The queues on which jobs wait, sorted. Asked now and then by a worker that serves a prefix."""
+        return [numbers.queue for numbers in self.stats() if numbers.counts.get("pending")]
+
+    def paused_queues(self, queues: Collection[str]) -> set[str]:
+        """Those of `queues` that are paused. Asked about twice a second by a worker that has jobs in hand."""
+        return {numbers.queue for numbers in self.stats(list(queues)) if numbers.paused}
+
     def record_events(self, events: Sequence[Note]) -> None:
         """Write timeline entries. A backend may have no timeline."""
 
@@ -314,6 +322,13 @@ class Backend(ABC):
     @abstractmethod
     def delete(self, job_id: str, *, force: bool = False) -> bool:
         """Delete a job. False: there is none. Raises `JobConflict` for a running one, unless `force`."""
+
+    def set_paused(self, queues: Sequence[str], *, paused: bool) -> list[str]:
+        """Pause these queues, or resume them; answers those that were not so before.
+
+        Nothing is claimed from a paused queue. A backend may have no notion of it.
+        """
+        return []
 
     @abstractmethod
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:

@@ -254,6 +254,9 @@ class MemoryBackend(Backend):
         now = self.clock()
         return {name: until - now for name in names if (until := self._pauses.get(name, 0.0)) > now}
 
+    def paused_queues(self, queues: Collection[str]) -> set[str]:
+        return self.paused & set(queues)
+
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         self.events.extend(events)
 
@@ -314,6 +317,12 @@ class MemoryBackend(Backend):
             if row is not None and row.state in ("running", "cancel_requested") and not force:
                 raise JobConflict(f"job {job_id} is running. Cancel it, or delete it by force.")
             return any(kept.pop(job_id, None) is not None for kept in (self._live, self._failed, self._completed))
+
+    def set_paused(self, queues: Sequence[str], *, paused: bool) -> list[str]:
+        with self._lock:
+            changed = [name for name in dict.fromkeys(queues) if (name in self.paused) is not paused]
+            (self.paused.update if paused else self.paused.difference_update)(changed)
+            return changed
 
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
         with self._lock:

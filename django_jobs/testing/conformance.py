@@ -15,9 +15,6 @@ Subclass `BackendContract` in your tests, give it a fixture named `backend`, and
         def advance(self, backend, seconds):
             backend.clock.shift(seconds)
 
-        def pause(self, backend, queue):
-            backend.paused.add(queue)
-
         def forget_worker(self, backend, worker_id):
             del backend.workers[worker_id]
 
@@ -151,7 +148,7 @@ class Contract:
 
     def pause(self, backend: Backend, queue: str) -> None:
         """Pause `queue`, as an operator would."""
-        raise NotImplementedError("a contract's subclass says how to pause a queue: pause(self, backend, queue)")
+        backend.set_paused([queue], paused=True)
 
     def forget_worker(self, backend: Backend, worker_id: str) -> None:
         """Remove what the store knows of a worker, as housekeeping does long after its end."""
@@ -466,6 +463,21 @@ class ClaimContract(Contract):
         assert len(backend.claim("other", worker, 10)) == 1
         paused = {numbers.queue: numbers.paused for numbers in backend.stats()}
         assert paused == {QUEUE: True, "other": False}
+
+    def test_queues_are_paused_and_resumed_once(self, backend: Backend) -> None:
+        assert backend.set_paused([QUEUE, "other", QUEUE], paused=True) == [QUEUE, "other"]
+        assert backend.set_paused([QUEUE, "third"], paused=True) == ["third"]
+        assert backend.paused_queues([QUEUE, "third", "fourth"]) == {QUEUE, "third"}
+        assert backend.set_paused([QUEUE, "fourth"], paused=False) == [QUEUE]
+        assert backend.paused_queues([QUEUE, "other", "third"]) == {"other", "third"}
+        backend.enqueue(definition())
+        assert len(backend.claim(QUEUE, self.worker(backend), 10)) == 1
+
+    def test_the_queues_on_which_jobs_wait_are_known(self, backend: Backend) -> None:
+        assert backend.queue_names() == []
+        for queue in ("mail.de", "a", "mail.at", "a", "z-1", "mail_2"):
+            backend.enqueue(definition(queue=queue))
+        assert sorted(backend.queue_names()) == ["a", "mail.at", "mail.de", "mail_2", "z-1"]
 
     def test_a_job_that_is_not_due_is_not_claimed(self, backend: Backend) -> None:
         job_id = backend.enqueue(definition(delay=60))

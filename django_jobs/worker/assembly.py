@@ -14,6 +14,7 @@ from .executor import Executor
 from .housekeeping import Chore
 from .inline import Inline
 from .interrupts import StopSignals
+from .order import Order
 from .pool import Pool
 from .terms import Terms
 
@@ -31,17 +32,16 @@ class WorkerOptions:
     """Already installed: then the process ends with the worker, and keeps them."""
 
 
-def assemble(
-    backend: Backend, queues: Sequence[str], options: WorkerOptions, chores: Sequence[Chore] = ()
-) -> Coordinator:
-    """A coordinator for `queues`, in the order in which they are to be served.
+def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Sequence[Chore] = ()) -> Coordinator:
+    """A coordinator for the queues of `order`.
 
     Its children serve all of its queues: as many as the queue with most workers asks for, and isolated as the first
     one.
     """
-    per_queue = [conf.queue(name) for name in queues]
+    order.learn(conf.queue_names())
+    per_queue = queues_of(order)
     executor: Executor
-    if isolation_of(queues, options) == "pool":
+    if isolation_of(order, options) == "pool":
         executor = Pool(
             size=options.max_workers or max(q.max_workers for q in per_queue),
             terms=terms_of(per_queue),
@@ -51,7 +51,7 @@ def assemble(
         executor = Inline(lambda: coordinator.renew_lease())
     coordinator = Coordinator(
         backend=backend,
-        queues=list(queues),
+        order=order,
         executor=executor,
         console=Console(options.show or conf.show),
         chores=list(chores),
@@ -71,8 +71,13 @@ def terms_of(queues: Sequence[QueueOptions]) -> Terms:
     )
 
 
-def isolation_of(queues: Sequence[str], options: WorkerOptions) -> str:
-    """Where a worker of `queues` runs its jobs."""
+def queues_of(order: Order) -> list[QueueOptions]:
+    """The options of the queues that are known; at least one."""
+    return [conf.queue(name) for name in order.names] or [QueueOptions("")]
+
+
+def isolation_of(order: Order, options: WorkerOptions) -> str:
+    """Where a worker of these queues runs its jobs."""
     if not hasattr(os, "fork"):
         return "inline"
-    return options.isolation or ("inline" if options.limits.cycles is not None else conf.queue(queues[0]).isolation)
+    return options.isolation or ("inline" if options.limits.cycles is not None else queues_of(order)[0].isolation)

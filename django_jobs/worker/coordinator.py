@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .. import signals
@@ -22,12 +21,15 @@ from .interrupts import StopSignals
 from .journal import log_settled, notes_of_claimed, notes_of_settled
 from .lease import Lease
 from .memory import peak_mb
+from .order import Order
 from .outages import Outages
+from .pauses import Pauses
 from .services import pause, spare
 
 logger = get_logger("worker")
 
 STALE_SECONDS = 1.0
+FIND_SECONDS = 2.0
 MOST_NOTES = 10_000  # kept while the store is away
 
 
@@ -47,7 +49,7 @@ class Coordinator:
     """One worker: a lease in the store, and an executor that runs what it claims."""
 
     backend: Backend
-    queues: Sequence[str]
+    order: Order
     executor: Executor
     console: Console
     chores: list[Chore] = field(default_factory=list)
@@ -59,6 +61,7 @@ class Coordinator:
     lease: Lease = field(init=False)
     outages: Outages = field(init=False)
     house: Housekeeping = field(init=False)
+    pauses: Pauses = field(init=False)
     _wakeup: Wakeup = field(default_factory=Wakeup)
     _listening: bool = False
     _unsettled: list[Settlement] = field(default_factory=list)
@@ -73,14 +76,22 @@ class Coordinator:
     _lost: bool = False
 
     def __post_init__(self) -> None:
+        if self.order.is_open:
+            self.chores.append(Chore("find queues", FIND_SECONDS, self._find_queues))
         self.lease = Lease(self.backend, self.executor)
         self.outages = Outages(self.backend)
+        self.pauses = Pauses(self.backend, self.executor)
         self.house = Housekeeping(self.backend, self.executor, self.lease, self.chores, self._follow)
 
     @property
     def worker_id(self) -> str:
         """Under which id it is registered; empty where it is not."""
         return self.lease.worker_id
+
+    @property
+    def queues(self) -> list[str]:
+        """What it was told to serve, prefixes with their `*`."""
+        return [str(asked) for asked in self.order.asked]
 
     # -- the life of a worker -------------------------------------------------------------------------------------
 
@@ -257,6 +268,15 @@ class Coordinator:
     def _keep_house(self) -> None:
         if self.house.keep(self._unsettled, draining=self._drain_until is not None):
             self._look_at = time.monotonic()
+        if self._drain_until is None:
+            self._unsettled += self.pauses.taken_back(self.order.names)
+
+    def _find_queues(self) -> int:
+        """Serve what has come to be on the queues of a prefix."""
+        if self.order.learn(self.backend.queue_names()):
+            self._forget_wakeup()
+            self._look_at = 0.0
+        return 0
 
     # -- claiming -------------------------------------------------------------------------------------------------
 
@@ -272,7 +292,7 @@ class Coordinator:
         suspects = now >= self._suspects_at and not any(claim.suspect for claim in self.executor.claims())
         if suspects:
             self._suspects_at = now + self.poll_interval
-        for queue in self.queues:
+        for queue in self.order.look():
             lone = self.backend.claim(queue, self.worker_id, 1, suspect=True) if suspects else []
             if lone:
                 self._claimed += 1
@@ -282,6 +302,7 @@ class Coordinator:
             claims = self.backend.claim(queue, self.worker_id, room) if room > 0 else []
             if lone or claims:
                 self._wakeup.worked()
+                self.order.took(queue, len(lone) + len(claims))
             self.executor.notes += notes_of_claimed([*lone, *claims])
             if claims:
                 self._claimed += len(claims)
@@ -297,7 +318,7 @@ class Coordinator:
             if self.limits.when_empty and room < asked:
                 self._look_at = self._suspects_at = 0.0
         if room == asked and self.limits.cycles is not None:
-            self.console.empty(self.queues)
+            self.console.empty(self.order.names)
 
     def _submit(self, claims: list[Claim]) -> None:
         started = claims
@@ -309,7 +330,7 @@ class Coordinator:
 
     def _open_wakeup(self) -> None:
         if not self._listening:
-            self._wakeup, self._listening = self.backend.wakeup(self.queues), True
+            self._wakeup, self._listening = self.backend.wakeup(self.order.names), True
 
     def _forget_wakeup(self) -> None:
         """No connection crosses a fork."""

@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError, connections
 
 from django_jobs.backends import Backend, Settled
-from django_jobs.models import CompletedJob, Job, JobEvent, Queue, Worker
+from django_jobs.models import CompletedJob, Job, JobEvent, Worker
 from django_jobs.retry import OutcomeKind
 from django_jobs.testing.conformance import QUEUE, BackendContract, definition, settlement
 from tests.support.clock import ShiftedMemory, advance_database
@@ -24,9 +24,6 @@ class TestMemory(BackendContract):
 
     def advance(self, backend: Backend, seconds: float) -> None:
         backend.shift += seconds
-
-    def pause(self, backend: Backend, queue: str) -> None:
-        backend.paused.add(queue)
 
     def forget_worker(self, backend: Backend, worker_id: str) -> None:
         del backend._workers[worker_id]
@@ -46,9 +43,6 @@ class TestDatabase(BackendContract):
 
     def advance(self, backend: Backend, seconds: float) -> None:
         advance_database(backend, seconds)
-
-    def pause(self, backend: Backend, queue: str) -> None:
-        Queue.objects.using(backend.database).create(name=queue, paused=True)
 
     def forget_worker(self, backend: Backend, worker_id: str) -> None:
         Worker.objects.using(backend.database).filter(id=worker_id).delete()

@@ -52,6 +52,7 @@ TRIES_FOR_A_KEY = 25  # many callers that replace each other's job: each time on
 RUNNING = ("running", "cancel_requested")
 ROWS_PER_STATEMENT = 500
 ROWS_PER_ENQUEUE = 250
+MOST_QUEUES = 1000
 EVENT_MESSAGE_BYTES = 45_000  # a handler's printed output, and its mark of a cut
 _OWN = {"DATABASE", "LISTEN"}
 _SERVICE = "service:"
@@ -286,6 +287,22 @@ class DatabaseBackend(Backend):
         left = {key.removeprefix(_SERVICE): (until - now).total_seconds() for key, until, now in found}
         return {name: seconds for name, seconds in left.items() if seconds > 0}
 
+    def queue_names(self) -> list[str]:
+        rows = Job.objects.using(self.database)
+        if connections[self.database].features.supports_partial_indexes:
+            rows = rows.filter(state="pending")  # elsewhere the index has every state, and its first column will do
+        names: list[str] = []
+        # One probe of the index for each name, where DISTINCT would walk over every job that waits.
+        while name := rows.filter(queue__gt=names[-1] if names else "").aggregate(name=Min("queue"))["name"]:
+            if not isinstance(name, str) or len(names) == MOST_QUEUES:
+                break  # SQLite takes any value in any column
+            names.append(name)
+        return sorted(names)
+
+    def paused_queues(self, queues: Collection[str]) -> set[str]:
+        rows = Queue.objects.using(self.database).filter(paused=True, name__in=queues)
+        return set(rows.values_list("name", flat=True))
+
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         now = RawSQL(self._raw_now(), [])
         JobEvent.objects.using(self.database).bulk_create(
@@ -411,6 +428,17 @@ class DatabaseBackend(Backend):
                 model._default_manager.using(self.database).filter(id=job_id).delete()[0]
                 for model in (FailedJob, CompletedJob)
             )
+
+    def set_paused(self, queues: Sequence[str], *, paused: bool) -> list[str]:
+        rows, now = Queue.objects.using(self.database), RawSQL(self._raw_now(), [])
+        changed = []
+        for name in dict.fromkeys(queues):
+            was_other = rows.filter(name=name, paused=not paused).update(paused=paused, changed_at=now)
+            if was_other or (paused and rows.get_or_create(name=name, defaults={"paused": True})[1]):
+                changed.append(name)
+        if not paused:
+            self.after_commit(lambda: self.sql.notify(set(changed)))
+        return changed
 
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
         counts: dict[str, dict[str, int]] = defaultdict(dict)

@@ -13,13 +13,15 @@ from django.utils.translation import gettext_lazy
 
 from ...backends import Backend
 from ...conf import ISOLATIONS, SHOWS, conf
+from ...exceptions import InvalidDefinition
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...worker.assembly import WorkerOptions, assemble, isolation_of
 from ...worker.coordinator import Limits
 from ...worker.housekeeping import Chore
 from ...worker.interrupts import StopSignals
-from ..base import JobsCommand, queue_names
+from ...worker.order import Asked, Order
+from ..base import JobsCommand
 
 
 def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
@@ -37,6 +39,14 @@ def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
     return parse
 
 
+def queues_asked(text: str) -> list[Asked]:
+    """Queues, prefixes and weights with commas between."""
+    try:
+        return [Asked.parse(part.strip()) for part in text.split(",")]
+    except InvalidDefinition as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
 class Command(JobsCommand):
     """Work until told to stop."""
 
@@ -49,18 +59,22 @@ class Command(JobsCommand):
         add(
             "names",
             nargs="*",
-            type=queue_names,
+            type=queues_asked,
             metavar="queue",
-            help=_("The queues, served in this order. Default: those of JOBS_QUEUES."),
+            help=_(
+                "The queues, served in this order; mail.* is every queue whose name starts with 'mail.', and mail:3 "
+                "has three shares beside a queue with one. Default: those of JOBS_QUEUES."
+            ),
         )
         add(
             *("--queue", "--queues"),
             dest="queues",
             action="extend",
-            type=queue_names,
+            type=queues_asked,
             metavar="Q",
             help=_("A queue too. May be repeated, or be several names with commas between."),
         )
+        add("--fair", action="store_true", help=_("Serve the queues in turn, instead of one before the other."))
         self.add_backend(parser)
         add(
             "--max-workers",
@@ -104,8 +118,8 @@ class Command(JobsCommand):
             stop_signals = StopSignals()
             stop_signals.install()  # now: a signal during the start ends the worker as one later does
         backend = self.backend(options)
-        given = [*options["names"], options["queues"] or []]
-        queues = list(dict.fromkeys(name for some in given for name in some)) or conf.queue_names()
+        given = [asked for some in (*options["names"], options["queues"] or []) for asked in some]
+        order = Order(given or [Asked(name) for name in conf.queue_names()], options["fair"])
         self.check_backend(backend)
         asked = WorkerOptions(
             max_workers=options["max_workers"],
@@ -121,12 +135,12 @@ class Command(JobsCommand):
             ),
             stop_signals=stop_signals,
         )
-        self.note(queues, asked)
+        self.note(order, asked)
         chores = [
             Chore("reap", conf.reap_interval, partial(reap, backend)),
             Chore("expire", conf.cleanup_interval, partial(expire, backend)),
         ]
-        assemble(backend, queues, asked, chores).run()
+        assemble(backend, order, asked, chores).run()
 
     def check_backend(self, backend: Backend) -> None:
         """End with 1 where there is nothing to work on."""
@@ -140,12 +154,12 @@ class Command(JobsCommand):
         if problem := backend.not_ready():
             raise CommandError(problem)
 
-    def note(self, queues: list[str], asked: WorkerOptions) -> None:
+    def note(self, order: Order, asked: WorkerOptions) -> None:
         """Say what was asked for and has no effect."""
-        for name in queues:
+        for name in order.names:
             if name not in conf.queue_names():
                 self.stderr.write(_("Note: the queue '%(queue)s' is not in JOBS_QUEUES.") % {"queue": name})
-        if asked.max_workers is not None and isolation_of(queues, asked) == "inline":
+        if asked.max_workers is not None and isolation_of(order, asked) == "inline":
             self.stderr.write(
                 _("Note: --max-workers is ignored, as the jobs run in this process, one after the other.")
             )

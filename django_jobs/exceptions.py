@@ -41,7 +41,11 @@ class HandlerNotAllowed(InvalidDefinition):
 
 
 class InvalidSchedule(InvalidDefinition):
-    """An entry of the schedule, its cron expression or its time zone can't be used."""
+    """An entry of the schedule, its cron expression or its time zone can't be used. `rule` is the system check's id."""
+
+    def __init__(self, message: str, *, rule: str = "E021") -> None:
+        super().__init__(message)
+        self.rule = rule
 
 
 class UnknownHandler(JobsError, LookupError):

@@ -103,7 +103,9 @@ def parse(expression: str, *, seconds: bool = False, day_or: bool = True) -> Cro
     second = _expand(5, fields[5]) if seconds else _Field((0,), ())
     days = _day_rule(day, month, weekday, day_or and not any(f[0] in "*?" for f in (fields[2], fields[4])))
     if not _ever(days):
-        raise InvalidSchedule(f"cron: {expression!r:.80} never matches: there is no such day. Mend its day or month.")
+        raise InvalidSchedule(
+            f"cron: {expression!r:.80} never matches: there is no such day. Mend its day or month.", rule="E022"
+        )
     return Cron(
         expression=" ".join(fields) if text is expression else expression.strip(),
         has_seconds=seconds,
@@ -129,17 +131,21 @@ class _Field:
 def _expand(index: int, text: str) -> _Field:
     """One field as croniter has it. Field by field, as a schedule of thousands has few different fields."""
     if _CHANCE.search(text):
-        raise InvalidSchedule(f"cron: {text!r:.80} leaves the {NAMES[index]} to chance or to a hash. Give values.")
+        raise InvalidSchedule(
+            f"cron: {text!r:.80} leaves the {NAMES[index]} to chance or to a hash. Give values.", rule="E022"
+        )
     if index == _DAY and _NEAREST.search(text):
-        raise InvalidSchedule(f"cron: the nearest weekday ({text!r:.80}) is not known. Give days, or a `when`.")
+        raise InvalidSchedule(
+            f"cron: the nearest weekday ({text!r:.80}) is not known. Give days, or a `when`.", rule="E022"
+        )
     if _SAME.search(text):
-        raise InvalidSchedule(f"cron: the range {text!r:.80} has one value. Give just that value.")
+        raise InvalidSchedule(f"cron: the range {text!r:.80} has one value. Give just that value.", rule="E022")
     fields = ["*"] * max(5, index + 1)
     fields[index] = text
     try:
         expanded, nths = croniter.expand(" ".join(fields))
     except CroniterError as error:
-        raise InvalidSchedule(f"cron: {text!r:.80} is no {NAMES[index]}.") from error
+        raise InvalidSchedule(f"cron: {text!r:.80} is no {NAMES[index]}.", rule="E022") from error
     found = expanded[index]
     values = _FULL[index] if found == ["*"] else [LAST if value == "l" else int(value) for value in found]
     pairs = ((day, LAST if n == "l" else int(n)) for day, some in nths.items() for n in some)

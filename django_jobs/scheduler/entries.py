@@ -16,7 +16,7 @@ _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One recurring definition, checked. A builder makes it (`Scheduler.define`), or `entry_from_mapping`."""
+    """One recurring definition, checked. A builder makes one (`Scheduler.define`), or `mapping.entry_from_mapping`."""
 
     name: str
     handler: str
@@ -68,11 +68,3 @@ class Problem:
     rule: str
     """The id of the system check that says so."""
     origin: str = "JOBS_SCHEDULE"
-
-
-def entry_from_mapping(name: str, mapping: Mapping[str, Any], *, origin: str = "database") -> Entry:
-    """The entry that a mapping describes, fully checked.
-
-    From `database` nothing may name code but a registered handler: no hooks and conditions. Raises `InvalidSchedule`.
-    """
-    raise NotImplementedError

@@ -110,6 +110,16 @@ def due(entries: Iterable[Entry], *, after: datetime, until: datetime) -> Iterat
             yield entry, tick
 
 
+def instant(wall: datetime, zone: tzinfo) -> datetime:
+    """The instant of a naive wall time: of two the first, and for one that was jumped over the first after the gap."""
+    at = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if at.astimezone(zone).replace(tzinfo=None) == wall:
+        return at
+    passed = (wall - NAIVE_EPOCH) // timedelta(seconds=1)
+    jumps = _shifts(zone, passed - NEAR, passed + NEAR)
+    return EPOCH + timedelta(seconds=next(s.at for s in jumps if s.at + s.before <= passed < s.at + s.after))
+
+
 def spans(zone: tzinfo, start: int, end: int) -> Iterator[Span]:
     """The time from `start` up to `end`, in spans of one offset each."""
     since: Shift | None = None

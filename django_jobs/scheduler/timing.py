@@ -53,6 +53,19 @@ class Timing:
         return zone_of(self.zone_name)
 
     @property
+    def is_possible(self) -> bool:
+        """Whether the windows leave any of its times of the day."""
+        if not self.windows:
+            return True
+        return any(
+            all(window.admits(time(hour, minute, second)) for window in self.windows)
+            for cron in self.crons
+            for hour in cron.hours
+            for minute in cron.minutes
+            for second in cron.seconds
+        )
+
+    @property
     def expression(self) -> str:
         """The expressions as one text, or the one moment."""
         return self.at.isoformat() if self.at is not None else " | ".join(map(str, self.crons))
@@ -70,5 +83,6 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError):  # what zoneinfo raises depends on what the name looks like
         raise InvalidSchedule(
-            f"timezone: {str(name)[:80]!r} is not a time zone. Give a name such as 'Europe/Berlin'."
+            f"timezone: {str(name)[:80]!r} is not a time zone. Give a name such as 'Europe/Berlin'.",
+            rule="E024",
         ) from None

@@ -13,9 +13,9 @@ from .coordinator import Coordinator, Limits
 from .executor import Executor
 from .housekeeping import Chore
 from .inline import Inline
-from .interrupts import StopSignals
 from .order import Order
 from .pool import Pool
+from .stopping import StopSignals
 from .terms import Terms
 
 

@@ -17,7 +17,6 @@ from ..settlement import Settlement, conclude, give_back
 from .console import Console
 from .executor import Executor
 from .housekeeping import Chore, Housekeeping
-from .interrupts import StopSignals
 from .journal import log_settled, notes_of_claimed, notes_of_settled
 from .lease import Lease
 from .memory import peak_mb
@@ -25,6 +24,7 @@ from .order import Order
 from .outages import Outages
 from .pauses import Pauses
 from .services import pause, spare
+from .stopping import StopSignals
 
 logger = get_logger("worker")
 

@@ -1,22 +1,19 @@
-"""Signals: flags in the coordinator, deadlines in whoever runs a handler, and children that do not outlive their
+"""Signals: deadlines in whoever runs a handler and whoever asks the store, and children that do not outlive their
 parent.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import math
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import cache
 from types import FrameType
-from typing import Any
 
 from ..exceptions import JobTimeout, StoreUnavailable
 from ..logs import get_logger
@@ -25,48 +22,6 @@ logger = get_logger("worker")
 
 _PR_SET_PDEATHSIG = 1
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class StopSignals:
-    """Counts the signals that ask to stop. A handler of theirs sets a flag and writes one byte, nothing else."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._near, self._far = socket.socketpair()
-        for end in (self._near, self._far):
-            end.setblocking(False)
-        self._previous: dict[int, Any] = {}
-        self._previous_fd = -1
-        self.installed = False
-
-    def install(self) -> None:
-        """Take the signals over. Only the main thread may."""
-        self.installed = True
-        self._previous_fd = signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
-        for number in STOPPING:
-            self._previous[number] = signal.signal(number, self._stop)
-
-    def restore(self) -> None:
-        """Give the signals back."""
-        self.installed = False
-        for number, handler in self._previous.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        signal.set_wakeup_fd(self._previous_fd)
-        self._near.close()
-        self._far.close()
-
-    def fileno(self) -> int:
-        """Readable when a signal came."""
-        return self._near.fileno()
-
-    def clear(self) -> None:
-        """Take in the bytes that woke us."""
-        with contextlib.suppress(BlockingIOError):
-            while self._near.recv(4096):
-                pass
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
 
 
 def ignore_stop_signals() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from django.core.management import call_command
 
 from django_jobs import Jobs
@@ -30,6 +31,7 @@ def fill(proof: Path, **jobs: int) -> dict[str, str]:
 ONE_BY_ONE = ("--max", "12", "--show", "quiet")
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # the order is the worker's own
 def test_the_order_is_strict_unless_told_otherwise(queue: DatabaseBackend, proof: Path) -> None:
     names = fill(proof, a=6, b=6, c=6)
     with worker(queue, "b,c", "a", *ONE_BY_ONE) as w:
@@ -37,6 +39,7 @@ def test_the_order_is_strict_unless_told_otherwise(queue: DatabaseBackend, proof
     assert queues_of(proof, names) == ["b"] * 6 + ["c"] * 6
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_fair_and_weighted_queues_share_the_worker(queue: DatabaseBackend, proof: Path) -> None:
     names = fill(proof, a=20, b=20)
     with worker(queue, "a", "b", "--fair", *ONE_BY_ONE) as w:

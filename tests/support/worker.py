@@ -35,7 +35,13 @@ class WorkerProcess:
     """A `jobs_work` process. Its output is kept in a file. `port` is that of a proxy before its database."""
 
     def __init__(
-        self, database: str, *arguments: str, port: int | None = None, program: str = "manage.py", **settings: Any
+        self,
+        database: str,
+        *arguments: str,
+        port: int | None = None,
+        program: str = "manage.py",
+        stdin: int | None = None,
+        **settings: Any,
     ) -> None:
         self.output = tempfile.NamedTemporaryFile("w+", prefix="jobs-worker-", suffix=".log")  # noqa: SIM115
         env = {
@@ -47,6 +53,7 @@ class WorkerProcess:
             [sys.executable, program, "jobs_work", *(arguments or ("default",))],
             cwd=ROOT,
             env=env,
+            stdin=stdin,
             stdout=self.output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

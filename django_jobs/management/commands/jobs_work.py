@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,14 +14,16 @@ from django.utils.translation import gettext_lazy
 
 from ...backends import Backend
 from ...conf import ISOLATIONS, SHOWS, conf
-from ...exceptions import InvalidDefinition
+from ...exceptions import InvalidDefinition, StoreUnavailable
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...worker.assembly import WorkerOptions, assemble, isolation_of
 from ...worker.coordinator import Limits
 from ...worker.housekeeping import Chore
-from ...worker.interrupts import StopSignals
+from ...worker.interrupts import Patience
 from ...worker.order import Asked, Order
+from ...worker.reload import Start
+from ...worker.stopping import StopSignals
 from ..base import JobsCommand
 
 
@@ -112,11 +115,17 @@ class Command(JobsCommand):
         add("--show", choices=SHOWS, help=_("What to print of the jobs. Default: JOBS_SHOW."))
         add("--json", dest="show", action="store_const", const="json", help=_("A line of JSON for each job."))
 
+    start: Start | None = None
+    stop_signals: StopSignals | None = None
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        # As early as a command can: from here on a signal ends the worker as one later does.
+        self.stop_signals = StopSignals()
+        self.stop_signals.install()
+        self.start = Start.of_this_process()
+        super().run_from_argv(argv)
+
     def run(self, **options: Any) -> None:
-        stop_signals = None
-        if getattr(self, "_called_from_command_line", False):
-            stop_signals = StopSignals()
-            stop_signals.install()  # now: a signal during the start ends the worker as one later does
         backend = self.backend(options)
         given = [asked for some in (*options["names"], options["queues"] or []) for asked in some]
         order = Order(given or [Asked(name) for name in conf.queue_names()], options["fair"])
@@ -133,7 +142,7 @@ class Command(JobsCommand):
                 memory_mb=options["max_memory"],
                 when_empty=options["stop_when_empty"],
             ),
-            stop_signals=stop_signals,
+            stop_signals=self.stop_signals,
         )
         self.note(order, asked)
         chores = [
@@ -141,6 +150,18 @@ class Command(JobsCommand):
             Chore("expire", conf.cleanup_interval, partial(expire, backend)),
         ]
         assemble(backend, order, asked, chores).run()
+        self.end_or_start_anew()
+
+    def end_or_start_anew(self) -> None:
+        """Where the process is the worker's own: its last step."""
+        if self.stop_signals is None or self.start is None:
+            return
+        self.stop_signals.hold()  # a stop that came until now counts, and one that comes later finds the next program
+        if self.stop_signals.wants_reload:
+            try:
+                self.start.again()
+            except OSError as error:
+                raise CommandError(_("The worker could not start anew: %(error)s") % {"error": error}) from error
 
     def check_backend(self, backend: Backend) -> None:
         """End with 1 where there is nothing to work on."""
@@ -151,8 +172,9 @@ class Command(JobsCommand):
             raise CommandError(
                 _("The backend '%(backend)s' keeps its jobs in the process that made them, not here.") % facts
             )
-        if problem := backend.not_ready():
-            raise CommandError(problem)
+        with suppress(StoreUnavailable), Patience(conf.lease_seconds / 2):  # one that is away is waited for
+            if problem := backend.not_ready():
+                raise CommandError(problem)
 
     def note(self, order: Order, asked: WorkerOptions) -> None:
         """Say what was asked for and has no effect."""

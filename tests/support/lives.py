@@ -1,0 +1,103 @@
+"""Whole lives of workers, each with one signal at some instant."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from django_jobs import Jobs
+from django_jobs.backends.database import DatabaseBackend
+from django_jobs.models import Job
+
+from .instants import spread, takes, until
+from .waiting import wait_until
+from .worker import WorkerProcess, children_of, counts, lines, registered, wait_finished
+
+LIFE = ("default", "--max-workers", "2", "--max-time", "1.0")
+JOBS = 40
+
+
+def one_life(queue: DatabaseBackend, proof: Path) -> float:
+    """How many seconds a worker takes from start to exit when nobody interferes."""
+    started = time.monotonic()
+    with WorkerProcess(queue.database, *LIFE) as w:
+        assert w.wait() == 0, w.text
+    return time.monotonic() - started
+
+
+def terms_at(queue: DatabaseBackend, proof: Path, *, instants: int, seed: int) -> Counter[str]:
+    """A SIGTERM at each of so many instants of a life. Answers how the workers ended.
+
+    Each ends with 0, or by the signal itself where Python had not come to the command yet. Whatever it printed, there
+    is no traceback; no process, no lease and no claim is left.
+    """
+    ends: Counter[str] = Counter()
+    whole = one_life(queue, proof)
+    for instant in spread(0.0, whole, instants, seed):
+        Jobs.dispatch_many([Jobs.define("trial.write", {"path": str(proof), "seconds": 0.05}) for _ in range(JOBS)])
+        began = time.monotonic()
+        with WorkerProcess(queue.database, *LIFE) as w:
+            until(began + instant)
+            was_taken = takes(w.pid, signal.SIGTERM)
+            family = [pid for template in children_of(w.pid) for pid in (template, *children_of(template))]
+            if w.process.poll() is None:
+                w.signal(signal.SIGTERM)
+            code = w.wait()
+            assert code == 0 or (code == -signal.SIGTERM and not was_taken), (instant, code, w.text)
+            assert "Traceback" not in w.text, (instant, w.text)
+            wait_until(lambda: not any(map(runs, family)), "its processes to end", 10)  # noqa: B023
+        assert registered(queue) == registered(queue, "draining") == [], instant
+        assert not Job.objects.using(queue.database).exclude(state="pending").exists(), instant
+        assert set(Job.objects.using(queue.database).values_list("attempt", flat=True)) <= {0}, instant
+        Job.objects.using(queue.database).all().delete()
+        ends["by the signal" if code else "0"] += 1
+    assert ends["0"] > instants / 3, f"{ends}: most signals came before the worker could see them"
+    assert_once(queue, proof)
+    return ends
+
+
+def hangups_at(queue: DatabaseBackend, proof: Path, *, instants: int, seed: int) -> Counter[str]:
+    """A SIGHUP at each of so many instants of a life. Answers how many came back, and how many had not begun.
+
+    Each that could see the signal comes back under its pid, and does what is enqueued then.
+    """
+    ends: Counter[str] = Counter()
+    for instant in spread(0.0, 3.0, instants, seed):
+        began = time.monotonic()
+        with WorkerProcess(queue.database, "default", "--max-workers", "2") as w:
+            until(began + instant)
+            was_taken = takes(w.pid, signal.SIGHUP)
+            w.signal(signal.SIGHUP)
+            if not was_taken and w.process.poll() is None:
+                wait_until(lambda: w.process.poll() is not None or takes(w.pid, signal.SIGHUP), "its start")
+            if w.process.poll() is not None and not was_taken:
+                assert w.wait() == -signal.SIGHUP, (instant, w.text)
+                ends["had not begun"] += 1
+                continue
+            wait_until(lambda: w.text.count("graceful shutdown complete") == 1, "the reload", 40)
+            ref = Jobs.push("trial.write", {"path": str(proof)})
+            wait_until(lambda: ref.refresh().is_finished, f"a job after a reload at {instant:.3f} s")  # noqa: B023
+            wait_finished(queue)
+            assert w.stop() == 0, (instant, w.text)
+            assert "Traceback" not in w.text, (instant, w.text)
+            ends["came back"] += 1
+        assert registered(queue) == [], instant
+    assert ends["came back"] > instants / 3, ends
+    assert_once(queue, proof)
+    return ends
+
+
+def assert_once(queue: DatabaseBackend, proof: Path) -> None:
+    """Every job that ran was recorded, and ran once."""
+    ran = [line.split()[0] for line in lines(proof)]
+    assert len(ran) == len(set(ran)) == counts(queue)["completed"]
+
+
+def runs(pid: int) -> bool:
+    """Whether the process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,20 @@
+"""One signal at each of many instants of a worker's life, from before Django is loaded until after the drain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from django_jobs.backends.database import DatabaseBackend
+from tests.support.lives import hangups_at, terms_at
+
+pytestmark = [pytest.mark.torture, pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)]
+
+
+def test_a_stop_at_each_of_200_instants(queue: DatabaseBackend, proof: Path) -> None:
+    print(dict(terms_at(queue, proof, instants=200, seed=200)))
+
+
+def test_a_reload_at_each_of_20_instants(queue: DatabaseBackend, proof: Path) -> None:
+    print(dict(hangups_at(queue, proof, instants=20, seed=20)))

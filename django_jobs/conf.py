@@ -41,7 +41,7 @@ PATHS = Kind(
 )
 
 EVENTS = ("none", "odd", "all")
-SHOWS = ("lines", "json", "quiet")
+SHOWS = ("lines", "tui", "json", "quiet")
 ISOLATIONS = ("pool", "inline")
 CATCH_UPS = ("skip", "one", "all")
 DEFAULT_BACKENDS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..backends import Backend, QueueStats
 from ..backends.database import DatabaseBackend
 from ..conf import conf
-from ..models import Job, Worker
+from ..models import Job, JobState, Worker
 from ..store import now, store_of
 
 STATES = ("pending", "scheduled", "blocked", "running", "cancel_requested", "failed", "completed", "cancelled")
@@ -55,6 +55,15 @@ def gather(backend: Backend, queues: Sequence[str] | None = None) -> Numbers:
         state__in=("running", "draining"), lease_expires_at__gte=now(store)
     )
     return Numbers(numbers, alive.count(), long_running(store, queues))
+
+
+def backlog(backend: Backend, queues: Sequence[str], most: int) -> dict[str, int]:
+    """How many jobs are ready to run in each queue, counted no further than `most`, on the index alone."""
+    store = store_of(backend) if backend.supports.claim else None
+    if store is None:
+        return {}
+    ready = Job.objects.using(store.database).filter(state=JobState.PENDING).order_by()
+    return {name: ready.filter(queue=name).values("pk")[:most].count() for name in queues}
 
 
 def long_running(store: DatabaseBackend, queues: Sequence[str] | None = None) -> list[LongRunning]:

@@ -26,7 +26,7 @@ class WorkerOptions:
     max_workers: int | None = None
     isolation: str | None = None
     poll_interval: float | None = None
-    show: str | None = None
+    console: Console = field(default_factory=Console)
     limits: Limits = field(default_factory=Limits)
     stop_signals: StopSignals | None = None
     """Already installed: then the process ends with the worker, and keeps them."""
@@ -53,7 +53,7 @@ def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Seq
         backend=backend,
         order=order,
         executor=executor,
-        console=Console(options.show or conf.show),
+        console=options.console,
         chores=list(chores),
         limits=options.limits,
         stop_signals=options.stop_signals or StopSignals(),

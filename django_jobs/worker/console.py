@@ -1,80 +1,141 @@
-"""What the worker prints: a line per job, JSON lines, or nothing."""
+"""What a worker tells of itself and its jobs while it runs. `Console` tells nothing: `--show=quiet`, and the base."""
 
 from __future__ import annotations
 
-import json
+import math
+import os
 import sys
-from collections.abc import Iterable
-from typing import TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TextIO
 
-from ..redaction import clip
 from ..settlement import Settlement
+
+WORDS: dict[str, str] = {
+    "acked": "green",
+    "requeued": "yellow",
+    "timed-out": "yellow",
+    "dead-lettered": "red",
+    "rejected": "red",
+    "cancelled": "blue",
+    "discarded": "blue",
+    "snoozed": "cyan",
+    "deferred": "cyan",
+    "rate-limited": "cyan",
+    "released": "magenta",
+    "empty": "",
+}
+"""The words for what became of a job, each with its colour on a terminal."""
+
+
+MOST_COUNTED = 10_000
+"""Of the jobs that wait in a queue: beyond it, it is only said that there are more."""
+
+
+class Started(NamedTuple):
+    """A worker that has registered. `since` is of the monotonic clock."""
+
+    worker_id: str
+    host: str
+    pid: int
+    queues: Sequence[str]
+    children: int
+    isolation: str
+    since: float
+
+
+class Running(NamedTuple):
+    """A job that runs. The moments are of the monotonic clock; `deadline` is infinite where it has no timeout."""
+
+    slot: int
+    pid: int
+    job_id: str
+    queue: str
+    handler: str
+    attempt: int
+    started: float
+    deadline: float
+
+
+class Standing(NamedTuple):
+    """How a worker stands just now. `lease_until` is of the monotonic clock."""
+
+    state: str
+    in_hand: int
+    lease_until: float
+    running: Sequence[Running]
 
 
 class Console:
-    """Prints outcomes and what the worker does. `show` is lines, json or quiet."""
+    """Is told of everything, in the coordinator's own process, and must keep it waiting for nothing."""
 
-    def __init__(self, show: str = "lines", stream: TextIO | None = None) -> None:
-        self.show = show
-        self.stream = stream or sys.stdout
+    due_at = math.inf
+    """When `show` is wanted next (monotonic clock)."""
+
+    def started(self, worker: Started) -> None:
+        """The worker has registered; again, under another id, after it was taken for lost."""
 
     def say(self, text: str) -> None:
-        """A line about the worker itself."""
-        if self.show == "lines":
-            self._write(f"[Worker] {text}\n")
-        elif self.show == "json":
-            self._write(json.dumps({"worker": text}) + "\n")
+        """Something about the worker itself."""
+
+    def stopping(self) -> None:
+        """A stop signal came."""
 
     def empty(self, queues: Iterable[str]) -> None:
         """A cycle of a bounded run found nothing."""
-        for queue in queues:
-            if self.show == "lines":
-                self._write(f"[empty] {queue}\n")
-            elif self.show == "json":
-                self._write(json.dumps({"outcome": "empty", "queue": queue}) + "\n")
 
-    def settled(self, settlements: Iterable[Settlement]) -> None:
-        """A line for each job that was settled."""
-        if self.show == "quiet":
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        """What became of jobs: it is stored."""
+
+    def drained(self) -> None:
+        """The work is over, and nothing is held any more."""
+
+    def stopped(self, settled: int) -> None:
+        """The worker has left. It has settled so many jobs."""
+
+    def show(self, standing: Standing) -> None:
+        """How the worker stands; called when `due_at` has come."""
+
+    def backlog(self, waiting: Mapping[str, int]) -> int:
+        """How many jobs wait in each queue, at most one above `MOST_COUNTED`; answers how many queues that are."""
+        return len(waiting)
+
+
+class Written(Console):
+    """Writes lines to a stream, until nobody reads them."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdout
+        self.closed = False
+
+    def write(self, text: str) -> None:
+        """Write whole lines at once, so that those of several processes do not mix."""
+        if self.closed or not text:
             return
-        render = _line if self.show == "lines" else _json
-        self._write("".join(render(s) for s in settlements))
-
-    def _write(self, text: str) -> None:
         try:
             self.stream.write(text)
             self.stream.flush()
         except (OSError, ValueError):  # whoever read it is gone; the work goes on
-            self.show = "quiet"
+            self.closed = True
+            self._read_by_nobody()
+
+    def _read_by_nobody(self) -> None:
+        """What the stream still holds would be an error at the exit of Python, and its exit code."""
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.stream.fileno())
+            os.close(null)
+        except (OSError, ValueError):
+            return
 
 
-def _line(s: Settlement) -> str:
-    claim, transition = s.claim, s.transition
-    attempt = 0 if transition.reason in ("rejected", "corrupt") else claim.attempt
-    ran = f"{_one_line(claim.handler)} {claim.id} {s.seconds * 1000:.1f} ms"
-    text = f"[{transition.word}] {claim.queue} (attempt {attempt}) {ran}"
-    if s.error is not None and transition.word != "cancelled":
-        first = (s.error.message or s.error.class_path).splitlines() or [""]
-        text += f" - {transition.reason + ': ' if transition.reason else ''}{first[0][:200]}"
-    return text + "\n"
-
-
-def _one_line(text: str) -> str:
-    """A stored text as a terminal may have it: a row that somebody forged may hold anything."""
-    if text.isprintable():
-        return text
-    return clip(text, 200).replace("\n", "�").replace("\t", " ")
-
-
-def _json(s: Settlement) -> str:
-    claim = s.claim
-    fields: dict[str, object] = {
-        "outcome": s.transition.word,
-        "queue": claim.queue,
-        "handler": claim.handler,
-        "id": claim.id,
-    }
-    fields |= {"attempt": claim.attempt, "seconds": round(s.seconds, 6)}
-    if s.error is not None:
-        fields |= {"reason": s.transition.reason, "error": s.error.class_path, "message": s.error.message[:1000]}
-    return json.dumps(fields) + "\n"
+def is_coloured(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether colours are wanted: on a terminal, unless `NO_COLOR` is set; elsewhere with `FORCE_COLOR`."""
+    environ = os.environ if environ is None else environ
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    try:
+        return stream.isatty() and environ.get("TERM") != "dumb"
+    except ValueError:  # it is closed
+        return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import select
+import socket
 import time
 from dataclasses import dataclass, field
 
@@ -14,7 +16,7 @@ from ..logs import get_logger
 from ..retry import CANCEL, Target
 from ..runtime import Claim, wants_hooks
 from ..settlement import Settlement, conclude, give_back
-from .console import Console
+from .console import Console, Standing, Started
 from .executor import Executor
 from .housekeeping import Chore, Housekeeping
 from .journal import log_settled, notes_of_claimed, notes_of_settled
@@ -116,11 +118,12 @@ class Coordinator:
                 self._keep_house()
                 self._claim()
         self._guard_lease()
+        self._show()
         self._wait()
 
     def _over(self) -> bool:
         if self.stop_signals.count:
-            self.console.say("stop signal received, finishing current cycle...")
+            self.console.stopping()
             logger.info("SHUTDOWN worker %s: stop signal received", self.worker_id, extra=self._about_me())
             return True
         limits = self.limits
@@ -149,8 +152,7 @@ class Coordinator:
         if self.worker_id:
             logger.info("STARTED worker %s on %s", self.worker_id, ", ".join(self.queues), extra=self._about_me())
             signals.worker_started.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
-            for queue in self.queues:
-                self.console.say(f"processing queue '{queue}'")
+            self.console.started(self._as_started())
 
     def _leave(self) -> None:
         try:
@@ -164,8 +166,29 @@ class Coordinator:
                     self.backend.deregister(self.worker_id)
             logger.info("STOPPED worker %s: %d settled", self.worker_id, self._settled, extra=self._about_me())
             signals.worker_stopped.send_robust(type(self), worker_id=self.worker_id, queues=list(self.queues))
+            self.console.stopped(self._settled)
             if self.restores_signals:
                 self.stop_signals.restore()
+
+    def _as_started(self) -> Started:
+        executor = self.executor
+        return Started(
+            *(self.worker_id, socket.gethostname(), os.getpid(), list(self.queues)),
+            *(executor.size, executor.isolation, self._started_at),
+        )
+
+    def _show(self) -> None:
+        if time.monotonic() < self.console.due_at:
+            return
+        state = "running" if self._drain_until is None else "draining"
+        self.console.show(
+            Standing(
+                "no store" if self.outages.lasts else state,
+                self.executor.in_hand + len(self._unsettled),
+                self.lease.until,
+                self.executor.running(),
+            )
+        )
 
     def _about_me(self) -> dict[str, object]:
         return {"worker_id": self.worker_id, "queues": list(self.queues)}
@@ -361,6 +384,7 @@ class Coordinator:
         now = time.monotonic()
         draining = self._drain_until is not None
         due = [self.lease.renew_at, self.executor.next_deadline(), self.house.due_at(draining=draining)]
+        due.append(self.console.due_at)
         if self._drain_until is not None:
             due.append(self._drain_until)
         elif self._wants_jobs():
@@ -404,4 +428,4 @@ class Coordinator:
                 logger.error("could not settle everything; the lease brings the rest back")
                 break
             self._turn()
-        self.console.say("graceful shutdown complete.")
+        self.console.drained()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..backends import Note
 from ..runtime import Claim
 from ..settlement import Settlement
+from .console import Running
 from .pace import Pace
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 class Executor(Protocol):
     """Whoever runs the jobs for a coordinator: `Pool` or `Inline`."""
 
+    isolation: str
     size: int
     notes: list[Note]
     pace: Pace
@@ -28,6 +30,7 @@ class Executor(Protocol):
     def start(self, before_fork: Callable[[], None]) -> None: ...
     def room(self) -> int: ...
     def claims(self) -> list[Claim]: ...
+    def running(self) -> list[Running]: ...
     def lease_until(self, when: float) -> None: ...
     def submit(self, claims: Iterable[Claim]) -> None: ...
     def run_hooks(self, settlement: Settlement) -> None: ...

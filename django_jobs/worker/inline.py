@@ -23,6 +23,7 @@ from ..conf import conf
 from ..logs import facts, get_logger
 from ..runtime import Claim, run_attempt, run_hooks, timeline_note
 from ..settlement import Settlement
+from .console import Running
 from .interrupts import AlarmGuard
 from .pace import Pace
 from .pool import Finished, load_handlers
@@ -39,6 +40,7 @@ class Inline:
     `renew` prolongs the lease; it is called from a thread while a job runs. False means the worker is lost.
     """
 
+    isolation = "inline"
     size = 1
 
     def __init__(self, renew: Callable[[], bool]) -> None:
@@ -76,6 +78,11 @@ class Inline:
     def claims(self) -> list[Claim]:
         """The claims that are here."""
         return list(self._queue)
+
+    def running(self) -> list[Running]:
+        """What runs next: while it runs, nobody has the time to ask."""
+        now = time.monotonic()
+        return [Running(0, os.getpid(), c.id, c.queue, c.handler, c.attempt, now, math.inf) for c in self.claims()[:1]]
 
     def lease_until(self, when: float) -> None:
         """Until when jobs may be started."""

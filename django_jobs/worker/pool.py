@@ -24,6 +24,7 @@ from ..runtime import Claim, ErrorRecord, Outcome, keep_seconds
 from ..settlement import Settlement
 from .channel import Channel, Port, TooBig
 from .child import DONE, HOOK, JOBS, unpacked
+from .console import Running
 from .pace import Pace
 from .slots import Slots
 from .template import Death, Template, kill_group
@@ -80,6 +81,7 @@ class Pool:
 
     size: int
     terms: Terms = field(default_factory=Terms)
+    isolation: str = "pool"
     notes: list[Note] = field(default_factory=list)
     pace: Pace = field(init=False)
     _before_fork: Callable[[], None] = field(init=False)
@@ -161,6 +163,17 @@ class Pool:
             *(s.claim for s in self._sent.values() if s.claim is not None),
             *(f.claim for f in self._done),
         ]
+
+    def running(self) -> list[Running]:
+        """What the children run just now."""
+        found = []
+        for slot in range(self.size):
+            sent = self._sent.get(self._slots.job(slot))
+            if sent is not None and (claim := sent.claim) is not None:
+                times = self._slots.started(slot), self._slots.deadline(slot)
+                about = claim.id, claim.queue, claim.handler, claim.attempt
+                found.append(Running(slot, self._slots.pid(slot), *about, *times))
+        return found
 
     def lease_until(self, when: float) -> None:
         """Tell the children when the lease ends (monotonic clock)."""

@@ -11,8 +11,9 @@ from django.utils.translation import gettext_lazy
 
 from ... import registry
 from ...backends import Backend
-from ...worker.console import Console
 from ...worker.foreground import run_job
+from ...worker.json_lines import JsonLines
+from ...worker.lines import DETAILED, Lines
 from ..base import JobsCommand, job_id
 
 
@@ -43,7 +44,9 @@ class Command(JobsCommand):
             raise CommandError(why_not(backend, job.id))
         if settlement.error is not None and settlement.error.traceback:
             self.stderr.write(settlement.error.traceback, style_func=str)
-        Console("json" if options["json"] else "lines", self.stdout).settled([settlement])  # type: ignore[arg-type]
+        stream: Any = self.stdout
+        console = JsonLines(stream) if options["json"] else Lines(stream, detail=DETAILED)
+        console.settled([settlement])
 
 
 def why_not(backend: Backend, job_id: str) -> str:

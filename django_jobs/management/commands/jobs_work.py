@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,14 +18,19 @@ from ...conf import ISOLATIONS, SHOWS, conf
 from ...exceptions import InvalidDefinition, StoreUnavailable
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
+from ...maintenance.stats import backlog
 from ...worker.assembly import WorkerOptions, assemble, isolation_of
+from ...worker.console import MOST_COUNTED
 from ...worker.coordinator import Limits
 from ...worker.housekeeping import Chore
 from ...worker.interrupts import Patience
 from ...worker.order import Asked, Order
 from ...worker.reload import Start
+from ...worker.shows import console_for, has_rich, has_terminal
 from ...worker.stopping import StopSignals
 from ..base import JobsCommand
+
+BACKLOG_SECONDS = 2.0
 
 
 def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
@@ -112,7 +118,11 @@ class Command(JobsCommand):
             help=_("Exit when the coordinator is bigger than this."),
         )
         add("--stop-when-empty", action="store_true", help=_("Exit when nothing waits, or is due within seconds."))
-        add("--show", choices=SHOWS, help=_("What to print of the jobs. Default: JOBS_SHOW."))
+        add(
+            "--show",
+            choices=SHOWS,
+            help=_("What to print of the jobs; tui is a live view on a terminal. Default: JOBS_SHOW."),
+        )
         add("--json", dest="show", action="store_const", const="json", help=_("A line of JSON for each job."))
 
     start: Start | None = None
@@ -134,7 +144,6 @@ class Command(JobsCommand):
             max_workers=options["max_workers"],
             isolation=options["isolation"],
             poll_interval=options["sleep"],
-            show=options["show"],
             limits=Limits(
                 cycles=1 if options["once"] else options["max"] or None,
                 jobs=options["max_jobs"],
@@ -149,8 +158,30 @@ class Command(JobsCommand):
             Chore("reap", conf.reap_interval, partial(reap, backend)),
             Chore("expire", conf.cleanup_interval, partial(expire, backend)),
         ]
-        assemble(backend, order, asked, chores).run()
+        show = self.showable(options["show"] or conf.show)
+        with console_for(show, detail=options["verbosity"], coloured=self.coloured(options)) as console:
+            if show == "tui":
+                chores.append(Chore("backlog", BACKLOG_SECONDS, lambda: console.backlog(self.waiting(backend, order))))
+            assemble(backend, order, replace(asked, console=console), chores).run()
         self.end_or_start_anew()
+
+    def waiting(self, backend: Backend, order: Order) -> dict[str, int]:
+        """How many jobs wait in each queue that is served."""
+        return backlog(backend, order.names, MOST_COUNTED + 1)
+
+    def showable(self, show: str) -> str:
+        """What can be shown here of what is asked for."""
+        if show != "tui":
+            return show
+        if has_terminal() and not has_rich():
+            self.stderr.write(
+                _("Note: lines are printed, as rich is not installed: pip install 'django-jobs-queue[tui]'")
+            )
+        return "tui" if has_terminal() and has_rich() else "lines"
+
+    def coloured(self, options: dict[str, Any]) -> bool | None:
+        """Whether colours are wanted; None where the terminal and the environment decide."""
+        return False if options["no_color"] else True if options["force_color"] else None
 
     def end_or_start_anew(self) -> None:
         """Where the process is the worker's own: its last step."""

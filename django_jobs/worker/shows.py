@@ -1,0 +1,46 @@
+"""What `--show` names: the console of each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from .console import Console, is_coloured
+from .json_lines import JsonLines
+from .lines import PLAIN, Lines
+
+
+@contextmanager
+def console_for(show: str, *, detail: int = PLAIN, coloured: bool | None = None) -> Iterator[Console]:
+    """The console that prints as `show` says: lines, json, quiet or tui. The block is the time in which it may.
+
+    `tui` starts a process, and closes every database connection before. Several coordinators may be forked within the
+    block, each with this console. Where there is no terminal, or no rich, it prints lines.
+    """
+    coloured = is_coloured(sys.stdout) if coloured is None else coloured
+    lines = Lines(detail=detail, coloured=coloured)
+    if show != "tui" or not has_terminal() or not has_rich():
+        yield {"json": JsonLines, "quiet": Console}.get(show, lambda: lines)()
+        return
+    from .view.feed import Feed
+    from .view.process import View
+
+    view = View(coloured=coloured)
+    view.start()
+    try:
+        yield Feed(view, lines)
+    finally:
+        view.close()
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal to draw on, and a process can be forked that does."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and hasattr(os, "fork")
+
+
+def has_rich() -> bool:
+    """Whether what draws is installed: the extra `tui`."""
+    return find_spec("rich") is not None

@@ -1,0 +1,155 @@
+"""The live view of a real worker, on a real terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from django_jobs import Jobs
+from django_jobs.backends.database import DatabaseBackend
+from tests.support.site import site_env
+from tests.support.terminal import HAS_TMUX, Terminal, terminal
+from tests.support.waiting import wait_until
+from tests.support.worker import QUICK, ROOT, children_of, counts, registered
+
+pytestmark = pytest.mark.skipif(not HAS_TMUX and not os.environ.get("CI"), reason="tmux is not installed")
+PLAIN_AGAIN = ("0", "1", "echo")
+DRAWING = ("1", "0", "-echo")
+Opened = Callable[..., AbstractContextManager[Terminal]]
+
+
+@pytest.fixture
+def database() -> str:
+    """One is enough: the view knows of none."""
+    return "default"
+
+
+@pytest.fixture
+def opened(queue: DatabaseBackend, tmp_path: Path) -> Opened:
+    """A terminal in which the site is at hand."""
+
+    def make(width: int = 100, height: int = 30, **env: str) -> AbstractContextManager[Terminal]:
+        settings = json.dumps({**QUICK, "JOBS_SHUTDOWN_TIMEOUT": 20})
+        site = {**site_env(queue.database), "TESTPROJECT_SETTINGS": settings, "TERM": "xterm-256color", **env}
+        for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+            site.pop(name, None) if name not in env else None
+        return terminal(tmp_path, width, height, site)
+
+    return make
+
+
+def work(screen: Terminal, *arguments: str) -> None:
+    screen.run([sys.executable, str(ROOT / "manage.py"), "jobs_work", "default", "--show", "tui", *arguments])
+
+
+def coordinator(store: DatabaseBackend) -> int:
+    (row,) = wait_until(lambda: registered(store), "the worker to register")
+    return row.pid
+
+
+def view_of(store: DatabaseBackend) -> int:
+    """The view's process: it comes before the template."""
+    pid = coordinator(store)
+    return wait_until(lambda: next(iter(children_of(pid)), 0), "the view")
+
+
+def test_it_shows_what_runs_follows_the_size_and_shows_the_drain(
+    queue: DatabaseBackend, opened: Opened, tmp_path: Path
+) -> None:
+    Jobs.push("trial.fail", max_attempts=1)
+    with opened() as screen:
+        work(screen, "--max-workers", "2")
+        screen.shows("● running  default", "dead-lettered", "idle", "Outcomes", "1 settled")
+        assert screen.state() == DRAWING
+        Jobs.push("trial.sleep", {"seconds": 3}, timeout=60)
+        wide = screen.shows("trial.sleep", "/ 1m00s", "1 of 2 busy")
+        assert "Waiting" in wide
+        screen.resize(50, 20)
+        narrow = screen.shows("trial.sleep", "Slots", "Ctrl-C stops the worker\n")
+        assert "Outcomes" not in narrow
+        assert max(map(len, narrow.splitlines())) <= 50
+        screen.resize(90, 25)
+        screen.shows("Outcomes")
+        screen.type("C-c")
+        screen.shows("● draining", "stopping: 1 in hand")
+        left = screen.shows("[Worker] graceful shutdown complete.")
+        assert "[Worker] 2 settled: 1 acked, 1 dead-lettered" in left
+        assert "DEAD trial.fail" in left, "what was logged meanwhile stays to be read"
+        assert screen.state() == PLAIN_AGAIN
+    assert counts(queue) == {"completed": 1, "failed": 1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_view_that_is_killed_or_stuck_stops_nothing(
+    queue: DatabaseBackend, opened: Opened, number: signal.Signals
+) -> None:
+    with opened() as screen:
+        work(screen)
+        screen.shows("● running")
+        os.kill(view_of(queue), number)
+        refs = [Jobs.push("trial.noop") for _ in range(20)]
+        wait_until(lambda: all(ref.refresh().is_finished for ref in refs), "the jobs")
+        if number is signal.SIGKILL:
+            screen.shows("[Worker] the view is gone; going on with lines")
+            Jobs.push("trial.noop")
+            screen.shows("[acked] default (attempt 1)")
+            assert screen.state() == PLAIN_AGAIN
+        os.kill(coordinator(queue), signal.SIGTERM)
+        wait_until(lambda: registered(queue, "stopped"), "the worker to leave")
+        screen.shows("$")
+        wait_until(lambda: screen.state() == PLAIN_AGAIN, "the terminal as it was")
+
+
+def test_a_worker_that_is_killed_leaves_the_terminal_as_it_was(queue: DatabaseBackend, opened: Opened) -> None:
+    with opened() as screen:
+        work(screen)
+        screen.shows("● running")
+        os.kill(coordinator(queue), signal.SIGKILL)
+        screen.shows("[Worker] the worker has died; its lease brings its jobs back.")
+        wait_until(lambda: screen.state() == PLAIN_AGAIN, "the terminal as it was")
+
+
+def test_ctrl_z_gives_the_terminal_to_the_shell_for_a_while(queue: DatabaseBackend, opened: Opened) -> None:
+    with opened() as screen:
+        work(screen)
+        screen.shows("● running")
+        screen.type("C-z")
+        wait_until(lambda: screen.state() == PLAIN_AGAIN, "the shell")
+        screen.run(["fg"])
+        screen.shows("● running", "Slots")
+        assert screen.state() == DRAWING
+        screen.type("C-c")
+        screen.shows("[Worker] graceful shutdown complete.")
+
+
+def test_colours_and_columns_are_the_environments(queue: DatabaseBackend, opened: Opened) -> None:
+    Jobs.push("trial.noop")
+    for env, colour in [({}, True), ({"NO_COLOR": "1", "COLUMNS": "60"}, False)]:
+        with opened(100, 30, **env) as screen:
+            work(screen)
+            text = screen.shows("● running", "acked")
+            assert ("Outcomes" in text) == colour, "COLUMNS says how wide it is"
+            drawn = screen.tmux("capture-pane", "-p", "-e")
+            assert ("\x1b[32m●" in drawn) == colour
+            screen.type("C-c")
+            screen.shows("graceful shutdown complete.")
+        Jobs.push("trial.noop")
+
+
+def test_without_a_terminal_there_are_lines(queue: DatabaseBackend, opened: Opened, tmp_path: Path) -> None:
+    Jobs.push("trial.noop")
+    with opened() as screen:
+        command = (
+            f"{sys.executable} {ROOT / 'manage.py'} jobs_work default --show tui --stop-when-empty > {tmp_path / 'out'}"
+        )
+        screen.tmux("send-keys", "-l", command)
+        screen.type("Enter")
+        out = wait_until(lambda: (t := (tmp_path / "out").read_text()).endswith("complete.\n") and t, "its end")
+    assert out.splitlines()[:2] == ["[Worker] processing queue 'default'", "[acked] default (attempt 1)"]

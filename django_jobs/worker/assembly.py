@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ..backends import Backend
 from ..conf import QueueOptions, conf
@@ -16,6 +16,7 @@ from .inline import Inline
 from .order import Order
 from .pool import Pool
 from .stopping import StopSignals
+from .supervisor import AGAIN, Post, Supervisor
 from .terms import Terms
 
 
@@ -61,6 +62,29 @@ def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Seq
         poll_interval=conf.poll_interval if options.poll_interval is None else options.poll_interval,
     )
     return coordinator
+
+
+def supervise(
+    stores: Mapping[str, Backend], chores: Mapping[str, Sequence[Chore]], options: WorkerOptions
+) -> Supervisor:
+    """A supervisor of a worker for each of these queues, on its backend and with its chores.
+
+    Of the limits, the time is that of all of them together.
+    """
+    limits = replace(options.limits, seconds=None)
+
+    def post(queue: str, backend: Backend) -> Post:
+        def work(stop_signals: StopSignals) -> int:
+            own = replace(options, limits=limits, stop_signals=stop_signals)
+            worker = assemble(backend, Order.of(queue), own, chores[queue])
+            worker.run()
+            stop_signals.hold()
+            return AGAIN if worker.outgrown or stop_signals.wants_reload else 0
+
+        return Post(queue, work)
+
+    posts = [post(queue, backend) for queue, backend in stores.items()]
+    return Supervisor(posts, options.limits.seconds, options.stop_signals or StopSignals())
 
 
 def terms_of(queues: Sequence[QueueOptions]) -> Terms:

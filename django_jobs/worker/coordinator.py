@@ -60,6 +60,8 @@ class Coordinator:
     stop_signals: StopSignals = field(default_factory=StopSignals)
     restores_signals: bool = True
     """False where the process ends with the worker: a late signal must not end it any sooner."""
+    outgrown: bool = False
+    """Whether it has ended because of its size."""
     lease: Lease = field(init=False)
     outages: Outages = field(init=False)
     house: Housekeeping = field(init=False)
@@ -130,6 +132,7 @@ class Coordinator:
         if limits.seconds is not None and time.monotonic() - self._started_at >= limits.seconds:
             return True
         if limits.memory_mb is not None and peak_mb() > limits.memory_mb:
+            self.outgrown = True
             return True
         if self.executor.busy or self._unsettled:
             return False

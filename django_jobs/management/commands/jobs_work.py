@@ -6,30 +6,32 @@ from argparse import ArgumentParser, ArgumentTypeError
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from django.core.checks import Tags
 from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ...backends import Backend
+from ...backends import Backend, get_backend
 from ...conf import ISOLATIONS, SHOWS, conf
 from ...exceptions import InvalidDefinition, StoreUnavailable
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...maintenance.stats import backlog
-from ...worker.assembly import WorkerOptions, assemble, isolation_of
-from ...worker.console import MOST_COUNTED
-from ...worker.coordinator import Limits
+from ...worker.assembly import WorkerOptions, assemble, isolation_of, supervise
+from ...worker.console import MOST_COUNTED, Console
+from ...worker.coordinator import Coordinator, Limits
 from ...worker.housekeeping import Chore
 from ...worker.interrupts import Patience
 from ...worker.order import Asked, Order
 from ...worker.reload import Start
 from ...worker.shows import console_for, has_rich, has_terminal
 from ...worker.stopping import StopSignals
+from ...worker.supervisor import Supervisor
 from ..base import JobsCommand
 
+W = TypeVar("W", covariant=True)
 BACKLOG_SECONDS = 2.0
 
 
@@ -56,34 +58,55 @@ def queues_asked(text: str) -> list[Asked]:
         raise ArgumentTypeError(str(error)) from None
 
 
+def backend_name(queue: str) -> str:
+    """The alias of the backend that keeps a queue."""
+    return conf.queue(queue).backend or conf.default_backend
+
+
+def queues_of(backend: Backend) -> list[str]:
+    """The queues of JOBS_QUEUES that this backend keeps; all of them where it keeps none."""
+    return [name for name in conf.queue_names() if backend_name(name) == backend.alias] or conf.queue_names()
+
+
+def chores_of(backend: Backend) -> list[Chore]:
+    """The housekeeping that a worker of this backend does."""
+    return [
+        Chore("reap", conf.reap_interval, partial(reap, backend)),
+        Chore("expire", conf.cleanup_interval, partial(expire, backend)),
+    ]
+
+
+def backlog_of(backend: Backend, order: Order, console: Console) -> list[Chore]:
+    """For a live view: tell it how many jobs wait in each queue that is served."""
+    return [
+        Chore(
+            "backlog",
+            BACKLOG_SECONDS,
+            lambda: console.backlog(backlog(backend, order.names, MOST_COUNTED + 1)),
+        )
+    ]
+
+
+class Assembly(Protocol[W]):
+    """Makes what is to be run, once everything has been checked. `live`: somebody watches how many jobs wait."""
+
+    def __call__(self, console: Console, *, live: bool) -> W: ...
+
+
 class Command(JobsCommand):
     """Work until told to stop."""
 
     about = gettext_lazy("Claim the jobs of the given queues and run them, until told to stop.")
+    every_queue = False
+    start: Start | None = None
+    stop_signals: StopSignals | None = None
     # Those of the site's pages would load its URLs, views and templates, 4 MB that no worker needs.
     requires_system_checks = ("django_jobs", Tags.models)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add, seconds = parser.add_argument, _("SECONDS")
-        add(
-            "names",
-            nargs="*",
-            type=queues_asked,
-            metavar="queue",
-            help=_(
-                "The queues, served in this order; mail.* is every queue whose name starts with 'mail.', and mail:3 "
-                "has three shares beside a queue with one. Default: those of JOBS_QUEUES."
-            ),
-        )
-        add(
-            *("--queue", "--queues"),
-            dest="queues",
-            action="extend",
-            type=queues_asked,
-            metavar="Q",
-            help=_("A queue too. May be repeated, or be several names with commas between."),
-        )
-        add("--fair", action="store_true", help=_("Serve the queues in turn, instead of one before the other."))
+        if not self.every_queue:
+            self.add_names(parser)
         self.add_backend(parser)
         add(
             "--max-workers",
@@ -125,8 +148,33 @@ class Command(JobsCommand):
         )
         add("--json", dest="show", action="store_const", const="json", help=_("A line of JSON for each job."))
 
-    start: Start | None = None
-    stop_signals: StopSignals | None = None
+    def add_names(self, parser: ArgumentParser) -> None:
+        """Which queues."""
+        add = parser.add_argument
+        add(
+            "names",
+            nargs="*",
+            type=queues_asked,
+            metavar="queue",
+            help=_(
+                "The queues, served in this order; mail.* is every queue whose name starts with 'mail.', and mail:3 "
+                "has three shares beside a queue with one. Default: those of JOBS_QUEUES."
+            ),
+        )
+        add(
+            *("--queue", "--queues"),
+            dest="queues",
+            action="extend",
+            type=queues_asked,
+            metavar="Q",
+            help=_("A queue too. May be repeated, or be several names with commas between."),
+        )
+        add("--fair", action="store_true", help=_("Serve the queues in turn, instead of one before the other."))
+        add(
+            "--all",
+            action="store_true",
+            help=_("Every queue, each with a worker of its own as JOBS_QUEUES has it, under one parent."),
+        )
 
     def run_from_argv(self, argv: list[str]) -> None:
         # As early as a command can: from here on a signal ends the worker as one later does.
@@ -136,10 +184,6 @@ class Command(JobsCommand):
         super().run_from_argv(argv)
 
     def run(self, **options: Any) -> None:
-        backend = self.backend(options)
-        given = [asked for some in (*options["names"], options["queues"] or []) for asked in some]
-        order = Order(given or [Asked(name) for name in conf.queue_names()], options["fair"])
-        self.check_backend(backend)
         asked = WorkerOptions(
             max_workers=options["max_workers"],
             isolation=options["isolation"],
@@ -153,21 +197,64 @@ class Command(JobsCommand):
             ),
             stop_signals=self.stop_signals,
         )
-        self.note(order, asked)
-        chores = [
-            Chore("reap", conf.reap_interval, partial(reap, backend)),
-            Chore("expire", conf.cleanup_interval, partial(expire, backend)),
-        ]
+        every_queue = self.every_queue or options["all"]
+        assembled = self.supervisor(asked, options) if every_queue else self.worker(asked, options)
         show = self.showable(options["show"] or conf.show)
         with console_for(show, detail=options["verbosity"], coloured=self.coloured(options)) as console:
-            if show == "tui":
-                chores.append(Chore("backlog", BACKLOG_SECONDS, lambda: console.backlog(self.waiting(backend, order))))
-            assemble(backend, order, replace(asked, console=console), chores).run()
+            assembled(console, live=show == "tui").run()
         self.end_or_start_anew()
 
-    def waiting(self, backend: Backend, order: Order) -> dict[str, int]:
-        """How many jobs wait in each queue that is served."""
-        return backlog(backend, order.names, MOST_COUNTED + 1)
+    def worker(self, asked: WorkerOptions, options: dict[str, Any]) -> Assembly[Coordinator]:
+        """Check what was asked for; answers what makes one worker for all of these queues."""
+        given = [item for some in (*options["names"], options["queues"] or []) for item in some]
+        backend = get_backend(options["backend"] or self.backend_of(given))
+        self.check_backend(backend)
+        order = Order(given or [Asked(name) for name in queues_of(backend)], options["fair"])
+        self.note(order, asked)
+
+        def assembled(console: Console, *, live: bool) -> Coordinator:
+            chores = chores_of(backend) + (backlog_of(backend, order, console) if live else [])
+            return assemble(backend, order, replace(asked, console=console), chores)
+
+        return assembled
+
+    def supervisor(self, asked: WorkerOptions, options: dict[str, Any]) -> Assembly[Supervisor]:
+        """Check what was asked for; answers what makes a worker for each queue."""
+        if options.get("names") or options.get("queues") or options.get("fair"):
+            self.usage_error(_("Name queues and their order, or give --all: each has a worker of its own then."))
+        if asked.limits.cycles is not None or asked.limits.jobs is not None:
+            self.usage_error(_("--once, --max and --max-jobs count the jobs of one worker: name its queues."))
+        only = self.backend(options) if options["backend"] else None
+        stores: dict[str, Backend] = {}
+        for name in conf.queue_names():
+            backend = get_backend(backend_name(name))
+            if backend is not (only or backend):
+                continue
+            if backend.supports.claim and backend.supports.shared:
+                self.check_backend(backend)
+                stores[name] = backend
+            else:
+                text = _("Note: the queue '%(queue)s' is left out, as no worker can work on its backend '%(backend)s'.")
+                self.stderr.write(text % {"queue": name, "backend": backend.alias})
+        if not stores:
+            raise CommandError(_("There is no queue to work on."))
+
+        def assembled(console: Console, *, live: bool) -> Supervisor:
+            chores = {
+                name: chores_of(backend) + (backlog_of(backend, Order.of(name), console) if live else [])
+                for name, backend in stores.items()
+            }
+            return supervise(stores, chores, replace(asked, console=console))
+
+        return assembled
+
+    def backend_of(self, given: list[Asked]) -> str:
+        """The backend that keeps these queues."""
+        found = sorted({conf.default_backend if asked.is_prefix else backend_name(asked.name) for asked in given})
+        if len(found) > 1:
+            text = _("These queues are kept by several backends (%(backends)s): give --backend, or --all.")
+            self.usage_error(text % {"backends": ", ".join(found)})
+        return found[0] if found else conf.default_backend
 
     def showable(self, show: str) -> str:
         """What can be shown here of what is asked for."""

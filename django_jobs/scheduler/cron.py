@@ -98,7 +98,7 @@ def parse(expression: str, *, seconds: bool = False, day_or: bool = True) -> Cro
     fields = text.split()
     wanted = 6 if seconds else 5
     if len(fields) != wanted:
-        raise InvalidSchedule(_miscounted(expression, len(fields), seconds))
+        raise InvalidSchedule(_miscounted(expression, len(fields), seconds), rule="E022")
     minute, hour, day, month, weekday = (_expand(index, fields[index]) for index in range(5))
     second = _expand(5, fields[5]) if seconds else _Field((0,), ())
     days = _day_rule(day, month, weekday, day_or and not any(f[0] in "*?" for f in (fields[2], fields[4])))

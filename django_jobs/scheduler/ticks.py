@@ -28,7 +28,7 @@ DAY = 86_400
 NEAR = 2 * DAY
 """No clock has changed by more."""
 HORIZON = timedelta(days=366 * 45)
-"""Whoever is due at all is due within this: the longest wait, for a 29 February on a given weekday, is 40 years."""
+"""What is due at all is due within this: the longest wait, for a 29 February on a given weekday, is 40 years."""
 _LAST_YEAR = 9998
 
 
@@ -81,7 +81,14 @@ def ticks(timing: Timing, *, after: datetime, until: datetime) -> Iterator[Tick]
 
 def next_ticks(timing: Timing, *, after: datetime, count: int) -> list[Tick]:
     """The next `count` ticks after `after`; fewer where there are no more."""
-    return list(islice(ticks(timing, after=after, until=_later(after, HORIZON)), count))
+    found: list[Tick] = []
+    while len(found) < count:
+        start = found[-1].at if found else after
+        more = list(islice(ticks(timing, after=start, until=_later(start, HORIZON)), count - len(found)))
+        if not more:
+            break
+        found += more
+    return found
 
 
 def last_tick(timing: Timing, *, at_or_before: datetime) -> Tick | None:
@@ -174,7 +181,6 @@ def _within(span: Span, cron: Cron, timing: Timing) -> Iterator[Found]:
             if _admitted(timing, wall):
                 yield wall - offset, Edge.NONE, wall
         return
-    moved = None
     if since is not None and cron.is_fixed and since.at == span.start and since.after > since.before:
         jumped = _walls(cron, since.at + since.before, since.at + since.after)
         moved = next((wall for wall in jumped if _admitted(timing, wall)), None)
@@ -183,7 +189,7 @@ def _within(span: Span, cron: Cron, timing: Timing) -> Iterator[Found]:
     again_until = since.at + since.before if since is not None else None
     twice_from = until.at + until.after if until is not None else None
     for wall in walls:
-        if not _admitted(timing, wall) or (moved is not None and wall - offset == span.start):
+        if not _admitted(timing, wall):
             continue
         edge = Edge.NONE
         if again_until is not None and wall < again_until:

@@ -194,6 +194,11 @@ class Conf:
     poll_interval: Setting[float] = Setting(
         1.0, amount("seconds", above=0), "How long an idle worker waits before it looks again, where nothing wakes it."
     )
+    cancel_interval: Setting[float] = Setting(
+        0.5,
+        amount("seconds", above=0),
+        "How often a worker asks for cancels of what it runs, where the store does not tell it at once.",
+    )
     shutdown_timeout: Setting[float] = Setting(
         30.0, amount("seconds"), "How long a worker that stops lets its jobs run on, all together."
     )

@@ -184,7 +184,9 @@ class DeferTo(JobSignal):
 
 
 class JobCancelled(BaseException):
-    """What `ctx.raise_if_cancelled()` raises where a cancel was asked for. Clean up, then let it pass."""
+    """Raised in a handler whose cancel was asked for, between two steps of the interpreter, and by
+    `ctx.raise_if_cancelled()`. Clean up, then let it pass: a kill follows after JOBS_KILL_GRACE.
+    """
 
 
 class JobTimeout(BaseException):

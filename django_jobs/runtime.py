@@ -132,6 +132,8 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
             value = invocation.run()
         outcome = _outcome_of(value)
     except JobCancelled as error:
+        if claim.worker_id:  # elsewhere the connections are the caller's own
+            _drop_connections()
         outcome = Outcome(OutcomeKind.CANCELLED, error=record_error(error))
     except JobTimeout as error:
         _drop_connections()
@@ -503,7 +505,7 @@ def leave_no_transaction() -> None:
 
 
 def _drop_connections() -> None:
-    """After a timeout: it may have struck in the middle of a query, which then still runs on the connection."""
+    """After a timeout or a cancel: it may have struck in the middle of a query, which still runs on the connection."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             with contextlib.suppress(Exception):

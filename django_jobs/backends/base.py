@@ -11,6 +11,7 @@ Laws, which `django_jobs.testing.conformance` tests on every backend:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,10 +134,12 @@ class QueueStats(NamedTuple):
 class Wakeup:
     """Tells a waiting worker that there may be work: a hint only, polling goes on underneath.
 
-    `fileno()` is a descriptor to watch, or None; `interval` is how long to wait at most, in seconds, while idle.
+    `fileno()` is a descriptor to watch, or None; `interval` is how long to wait at most, in seconds, while idle, and
+    `watch_interval` how often to ask for `cancels` while jobs run, where there is no descriptor.
     """
 
     interval: float = 1.0
+    watch_interval: float = math.inf
 
     def fileno(self) -> int | None:
         """A descriptor that becomes readable when there may be work."""
@@ -144,6 +147,10 @@ class Wakeup:
 
     def ready(self) -> bool:
         """Whether there may be work now. Takes in what has arrived."""
+        return False
+
+    def cancels(self, worker_id: str) -> bool:
+        """Whether the cancel of something that this worker runs may have been asked for. Takes in what has arrived."""
         return False
 
     def worked(self) -> None:

@@ -1120,6 +1120,17 @@ class PeopleContract(Contract):
         assert backend.claim(QUEUE, self.worker(backend), 10) == []
         self.assert_each_in_one_place(backend, [claim.id])
 
+    def test_a_worker_learns_of_the_cancels_of_what_it_holds_and_of_no_others(self, backend: Backend) -> None:
+        mine, kept, others = self.claimed(backend), self.claimed(backend), self.claimed(backend)
+        assert backend.cancel_requests(mine.worker_id) == set()
+        backend.cancel(mine.id)
+        backend.cancel(others.id)
+        backend.cancel(backend.enqueue(definition()))
+        assert backend.cancel_requests(mine.worker_id) == {mine.id}
+        assert backend.cancel_requests(kept.worker_id) == set()
+        backend.settle([settlement(mine)])
+        assert backend.cancel_requests(mine.worker_id) == set()
+
     def test_a_cancel_wins_over_every_outcome(self, backend: Backend) -> None:
         ids = []
         for kind in OutcomeKind:

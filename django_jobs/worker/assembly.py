@@ -49,7 +49,7 @@ def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Seq
         )
         backend.bound_waits(conf.lease_seconds)  # not inline, where the handlers may have the same connection
     else:
-        executor = Inline(lambda: coordinator.renew_lease())
+        executor = Inline(lambda: coordinator.renew_lease(), lambda: backend.cancel_requests(coordinator.worker_id))
     coordinator = Coordinator(
         backend=backend,
         order=order,

@@ -51,6 +51,8 @@ class Child:
     queue: str = ""
     notes: int = 0
     ended_early: bool = False  # one of its jobs was, and may have left something running
+    number: int = 0
+    """Of the job or hook that runs, or ran last."""
 
     def main(self) -> None:
         """Work until the coordinator is gone, or the child is to be replaced."""
@@ -60,7 +62,7 @@ class Child:
         orphans.adopt()
         random.seed()
         self.slots.arrive(self.slot, os.getpid())
-        guard = AlarmGuard(self._deadline)
+        guard = AlarmGuard(self._deadline, self.cancelled)
         done, look_at, ended = 0, 0.0, set[int]()
         while not self.terms.are_over(done):
             message = self.inbox.receive()
@@ -73,8 +75,10 @@ class Child:
                 guard.install()
                 self.run(content, guard)
                 done += len(content)
-            else:
+            elif not self.condemned():
                 self.run_hooks(*content)
+            if self.condemned():
+                return  # without leaving the message: what it has not run is given back
             self.slots.leave(self.slot)
             if self.ended_early and orphans.children():
                 return  # the template ends them
@@ -90,10 +94,11 @@ class Child:
         done: list[tuple[int, tuple[Any, ...]]] = []
         reported = time.monotonic()
         for number, fields in jobs:
-            if self.slots.revoked(self.slot):
+            if self.slots.revoked(self.slot) or self.condemned():
                 break  # the rest has waited too long behind the one before, and is others' now
             claim = Claim._make(fields)
             now = time.monotonic()
+            self.number = number
             self.slots.begin(self.slot, number, now, now + UNKNOWN_TIMEOUT)
             if now > self.slots.lease_until:
                 outcome = Outcome(OutcomeKind.INTERRUPTED)  # nobody renews any more: another worker may have it
@@ -127,6 +132,7 @@ class Child:
         """Run the hooks that follow a stored outcome."""
         result, error = rest
         now = time.monotonic()
+        self.number = number
         self.slots.begin(self.slot, number, now, now + UNKNOWN_TIMEOUT)
         target, *others = transition
         run_hooks(
@@ -136,6 +142,10 @@ class Child:
             None if error is None else ErrorRecord._make(error),
         )
         self.report([(number, packed(Outcome("hook")))])
+
+    def condemned(self) -> bool:
+        """Whether this process will be killed for the job that it ran last: then the next one must not be in it."""
+        return self.number != 0 and self.slots.condemned(self.slot) == self.number
 
     # -- controls of the running job ----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from ..logs import get_logger
 from ..retry import CANCEL, Target
 from ..runtime import Claim, wants_hooks
 from ..settlement import Settlement, conclude, give_back
+from .cancels import Cancels
 from .console import Console, Standing, Started
 from .executor import Executor
 from .housekeeping import Chore, Housekeeping
@@ -66,6 +67,7 @@ class Coordinator:
     outages: Outages = field(init=False)
     house: Housekeeping = field(init=False)
     pauses: Pauses = field(init=False)
+    cancels: Cancels = field(init=False)
     _wakeup: Wakeup = field(default_factory=Wakeup)
     _listening: bool = False
     _unsettled: list[Settlement] = field(default_factory=list)
@@ -85,6 +87,7 @@ class Coordinator:
         self.lease = Lease(self.backend, self.executor)
         self.outages = Outages(self.backend)
         self.pauses = Pauses(self.backend, self.executor)
+        self.cancels = Cancels(self.backend, self.executor, self.lease)
         self.house = Housekeeping(self.backend, self.executor, self.lease, self.chores, self._follow)
 
     @property
@@ -292,6 +295,7 @@ class Coordinator:
             self._register()
 
     def _keep_house(self) -> None:
+        self.cancels.look(self._wakeup)
         if self.house.keep(self._unsettled, draining=self._drain_until is not None):
             self._look_at = time.monotonic()
         if self._drain_until is None:
@@ -388,6 +392,7 @@ class Coordinator:
         draining = self._drain_until is not None
         due = [self.lease.renew_at, self.executor.next_deadline(), self.house.due_at(draining=draining)]
         due.append(self.console.due_at)
+        due.append(self.cancels.due_at(self._wakeup))
         if self._drain_until is not None:
             due.append(self._drain_until)
         elif self._wants_jobs():
@@ -402,7 +407,8 @@ class Coordinator:
     def _pause(self, seconds: float) -> None:
         poll = select.poll()  # a new one each time costs less than keeping one in step with the descriptors
         fds = [self.stop_signals.fileno(), *self.executor.filenos()]
-        if not self.outages.lasts and self._wants_jobs() and (fd := self._wakeup.fileno()) is not None:
+        listens = not self.outages.lasts and (self._wants_jobs() or self.cancels.listens)
+        if listens and (fd := self._wakeup.fileno()) is not None:
             fds.append(fd)
         for fd in fds:
             if fd >= 0:

@@ -34,7 +34,7 @@ def run_job(backend: Backend, job_id: str, *, force: bool = False) -> Settlement
         claim = backend.claim_job(job_id, worker.id, force=force)
         if claim is None:
             return None
-        executor = Inline(partial(_renew, backend, worker.id))
+        executor = Inline(partial(_renew, backend, worker.id), partial(backend.cancel_requests, worker.id))
         executor.start(lambda: None)
         try:
             return _run(backend, executor, claim)

@@ -1,4 +1,4 @@
-"""What a worker does for the store now and then: promote, look for cancels, reap, compare what it holds."""
+"""What a worker does for the store now and then: promote, reap, compare what it holds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class Housekeeping:
     follow: Callable[[Settlement], None]
     _promote_at: float = 0.0
     _next_due: float = math.inf
-    _cancels_at: float = 0.0
     _reconcile_at: float = 0.0
     _strangers: dict[str, int] = field(default_factory=dict)
 
@@ -57,10 +56,6 @@ class Housekeeping:
         """Do what is due; answers whether jobs have become pending. `unsettled` is held, but in no child's hands."""
         now = time.monotonic()
         promoted = self._promote(now) if now >= self._promote_at else False
-        if now >= self._cancels_at:
-            self._cancels_at = now + conf.poll_interval
-            if self.executor.in_hand and (asked := self.backend.cancel_requests(self.lease.worker_id)):
-                self.executor.cancel(asked)
         for chore in self.chores:
             if now >= chore.due_at and not draining:
                 chore.due_at = now + chore.interval

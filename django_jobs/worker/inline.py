@@ -1,15 +1,16 @@
 """The inline executor: runs jobs in the worker's own process. For `--once`, tests, and platforms without fork.
 
-While a job runs here nobody asks the store, so it does not see a cancel; the cancel still wins over its outcome.
+While a job runs, a thread renews the lease and asks for cancels, of which a signal tells the main thread.
 
-It cannot end a handler that holds on: at the deadline `JobTimeout` is raised in it, and after the grace a watchdog
-thread gives up the whole process, whose lease then brings the job back.
+It cannot end a handler that holds on: at the deadline `JobTimeout` is raised in it, at a cancel `JobCancelled`, and
+after the grace the thread gives up the whole process, whose lease then brings the job back, or ends it as cancelled.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -21,10 +22,11 @@ from django.db import connections
 from ..backends import Note
 from ..conf import conf
 from ..logs import facts, get_logger
-from ..runtime import Claim, run_attempt, run_hooks, timeline_note
+from ..retry import OutcomeKind
+from ..runtime import Claim, Outcome, run_attempt, run_hooks, timeline_note
 from ..settlement import Settlement
 from .console import Running
-from .interrupts import AlarmGuard
+from .interrupts import CANCELLING, AlarmGuard
 from .pace import Pace
 from .pool import Finished, load_handlers
 
@@ -37,16 +39,20 @@ EXIT_STUCK = 70
 class Inline:
     """Runs what is submitted, one job after the other, a few milliseconds' worth in each `collect()`.
 
-    `renew` prolongs the lease; it is called from a thread while a job runs. False means the worker is lost.
+    Both are called from a thread while a job runs: `renew` prolongs the lease, and answers False where the worker is
+    lost; `cancel_requests` answers the ids of the jobs whose cancel was asked for.
     """
 
     isolation = "inline"
     size = 1
 
-    def __init__(self, renew: Callable[[], bool]) -> None:
+    def __init__(self, renew: Callable[[], bool], cancel_requests: Callable[[], Collection[str]] = frozenset) -> None:
         self.notes: list[Note] = []
         self.pace = Pace(1, 4 * conf.claim_batch)
         self._renew = renew
+        self._cancel_requests = cancel_requests
+        self._cancelled: tuple[Claim, float] | None = None
+        self._dropped: list[Finished] = []
         self._queue: deque[Claim] = deque()
         self._hooks: deque[Settlement] = deque()
         self._running: Claim | None = None
@@ -54,7 +60,7 @@ class Inline:
         self._lease_until = math.inf
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="django_jobs-lease", daemon=True)
-        self._guard = AlarmGuard(self._set_deadline)
+        self._guard = AlarmGuard(self._set_deadline, self.cancelled)
 
     def start(self, before_fork: Callable[[], None]) -> None:
         """Load the site's handlers and start the thread that keeps the lease. Nothing forks here."""
@@ -64,12 +70,12 @@ class Inline:
     @property
     def in_hand(self) -> int:
         """How many claims are here."""
-        return len(self._queue)
+        return len(self._queue) + len(self._dropped)
 
     @property
     def busy(self) -> bool:
         """Whether anything is still to be done."""
-        return bool(self._queue or self._hooks)
+        return bool(self._queue or self._hooks or self._dropped)
 
     def room(self) -> int:
         """How many claims more are wanted."""
@@ -77,7 +83,7 @@ class Inline:
 
     def claims(self) -> list[Claim]:
         """The claims that are here."""
-        return list(self._queue)
+        return [*self._queue, *(finished.claim for finished in self._dropped)]
 
     def running(self) -> list[Running]:
         """What runs next: while it runs, nobody has the time to ask."""
@@ -109,7 +115,7 @@ class Inline:
 
         Should the next job end this process, a suspect that was done and not yet settled would be charged for it.
         """
-        done: list[Finished] = []
+        done, self._dropped = self._dropped, []
         started = time.monotonic()
         self._guard.install()
         while self._hooks:
@@ -121,7 +127,7 @@ class Inline:
             claim = self._queue.popleft()
             self._running = claim
             outcome = run_attempt(claim, self._guard, self)
-            self._running, self._deadline = None, math.inf
+            self._running, self._cancelled, self._deadline = None, None, math.inf
             self.pace.saw(claim.handler, outcome)
             done.append(Finished(claim, outcome))
         return done
@@ -133,7 +139,13 @@ class Inline:
         return back
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """Nothing runs while the coordinator has its turn."""
+        """Do not run these jobs. None of them runs while the coordinator has its turn."""
+        waiting, self._queue = self._queue, deque()
+        for claim in waiting:
+            if claim.id in job_ids:
+                self._dropped.append(Finished(claim, Outcome(OutcomeKind.CANCELLED)))
+            else:
+                self._queue.append(claim)
 
     def stale(self, seconds: float) -> bool:
         """Never: what waits here is run next."""
@@ -157,7 +169,7 @@ class Inline:
     # -- controls of the running job ----------------------------------------------------------------------------
 
     def cancelled(self) -> bool:
-        return False
+        return self._cancelled is not None and self._cancelled[0] is self._running
 
     def note(self, kind: str, message: str, data: Mapping[str, Any]) -> None:
         if self._running is not None:
@@ -171,21 +183,34 @@ class Inline:
     def _keep(self) -> None:
         try:
             next_renewal = time.monotonic() + conf.heartbeat_interval
-            while not self._ended.wait(min(conf.heartbeat_interval, 0.5)):
-                now = time.monotonic()
-                if self._running is not None and now > self._deadline + conf.kill_grace:
+            last: Claim | None = None
+            while not self._ended.wait(min(conf.heartbeat_interval, conf.cancel_interval)):
+                now, running = time.monotonic(), self._running
+                if running is None:
+                    continue
+                if now > min(self._deadline, self._cancelled_at(running)) + conf.kill_grace:
                     logger.critical(
-                        "STUCK job %s does not stop; giving up this process",
-                        self._running.id,
-                        extra=facts(self._running),
+                        "STUCK job %s does not stop; giving up this process", running.id, extra=facts(running)
                     )
                     os._exit(EXIT_STUCK)
-                if self._running is not None and now >= next_renewal:
-                    next_renewal = now + conf.heartbeat_interval
-                    try:
+                try:
+                    if now >= next_renewal:
+                        next_renewal = now + conf.heartbeat_interval
                         self._renew()
-                    except Exception:
-                        logger.warning("the lease could not be renewed", exc_info=True)
-                        connections.close_all()
+                    if running is last and not self.cancelled():
+                        self._look_for_cancel(running)
+                    last = running
+                except Exception:
+                    logger.warning("the lease could not be renewed, or cancels not be looked for", exc_info=True)
+                    connections.close_all()
         finally:
             connections.close_all()
+
+    def _look_for_cancel(self, running: Claim) -> None:
+        if running.id in self._cancel_requests() and running is self._running:
+            self._cancelled = running, time.monotonic()
+            signal.pthread_kill(threading.main_thread().ident or 0, CANCELLING)
+
+    def _cancelled_at(self, running: Claim) -> float:
+        cancelled = self._cancelled
+        return cancelled[1] if cancelled is not None and cancelled[0] is running else math.inf

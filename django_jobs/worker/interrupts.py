@@ -15,13 +15,17 @@ from collections.abc import Callable
 from functools import cache
 from types import FrameType
 
-from ..exceptions import JobTimeout, StoreUnavailable
+from ..exceptions import JobCancelled, JobTimeout, StoreUnavailable
 from ..logs import get_logger
 
 logger = get_logger("worker")
 
 _PR_SET_PDEATHSIG = 1
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+CANCELLING = signal.SIGURG
+"""Tells a process that its job may have been cancelled. Where nobody listens for it, it does nothing: one that comes
+late, to a process that has ended, harms nobody who has its number now.
+"""
 
 
 def ignore_stop_signals() -> None:
@@ -89,14 +93,23 @@ class Patience:
 class AlarmGuard:
     """Raises `JobTimeout` in the handler when its time is up, through SIGALRM. `on_deadline` is told when that will be.
 
+    Raises `JobCancelled` in it when `CANCELLING` comes and `cancelled` says that it is this job that is meant, or has
+    been when it starts. Of the two, one strikes, and once: a handler that goes on is ended from outside.
+
     The timer is set as seldom as can be, for it costs as much as a quick job: one that runs is left to ring, finds that
     its job is long done, and is set anew for the one that runs then.
 
     Outside the main thread, where Python takes no signals, it raises nothing.
     """
 
-    def __init__(self, on_deadline: Callable[[float | None], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_deadline: Callable[[float | None], None] | None = None,
+        cancelled: Callable[[], bool] = bool,
+    ) -> None:
         self._on_deadline = on_deadline
+        self._cancelled = cancelled
+        self._open = False  # the handler runs, and has not been struck
         self._timeout: float | None = None
         self._deadline = math.inf
         self._rings_at = math.inf
@@ -104,10 +117,11 @@ class AlarmGuard:
         self.install()
 
     def install(self) -> None:
-        """Take the alarm over, again after jobs that may have taken, blocked or stopped it."""
+        """Take the signals over, again after jobs that may have taken, blocked or stopped them."""
         if self._alarms:
             signal.signal(signal.SIGALRM, self._ring)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
+            signal.signal(CANCELLING, self._hear)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM, CANCELLING))
             left, _ = signal.getitimer(signal.ITIMER_REAL)
             self._rings_at = time.monotonic() + left if left else math.inf
 
@@ -123,9 +137,17 @@ class AlarmGuard:
             self._deadline = deadline
             if self._alarms and deadline < self._rings_at:
                 self._set()
+        self._open = True
+        if self._cancelled():  # before a signal could strike
+            self._close()
+            raise JobCancelled("a cancel was asked for")
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._open = False
         self._deadline = math.inf
 
     def _set(self) -> None:
@@ -139,5 +161,10 @@ class AlarmGuard:
         if time.monotonic() < self._deadline:
             self._set()
             return
-        self._deadline = math.inf  # once: a handler that goes on is ended from outside
+        self._close()
         raise JobTimeout(f"the job's time of {self._timeout:g} seconds is up")
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._open and self._cancelled():
+            self._close()
+            raise JobCancelled("a cancel was asked for")

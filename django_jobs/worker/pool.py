@@ -7,10 +7,11 @@ import ctypes
 import gc
 import json
 import math
+import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from ..settlement import Settlement
 from .channel import Channel, Port, TooBig
 from .child import DONE, HOOK, JOBS, unpacked
 from .console import Running
+from .interrupts import CANCELLING
 from .pace import Pace
 from .slots import Slots
 from .template import Death, Template, kill_group
@@ -60,6 +62,21 @@ class _Kill(NamedTuple):
     reason: OutcomeKind
 
 
+class _Cancel(NamedTuple):
+    job: int
+    at: float
+
+
+_STUBBORN = {
+    OutcomeKind.TIMED_OUT: ErrorRecord(
+        "django_jobs.exceptions.JobTimeout", "the job did not stop when its time was up, and was killed"
+    ),
+    OutcomeKind.CANCELLED: ErrorRecord(
+        "django_jobs.exceptions.JobCancelled", "the job did not stop when its cancel was asked for, and was killed"
+    ),
+}
+
+
 @dataclass(slots=True)
 class _Seat:
     """What the coordinator knows of a slot beside what the child says."""
@@ -67,6 +84,8 @@ class _Seat:
     wanted_at: float = 0.0
     born_at: float = 0.0
     early_deaths: int = 0
+    cancelled: _Cancel | None = None
+    condemned: int = 0
     killed: _Kill | None = None
     alive: bool = False
 
@@ -261,9 +280,9 @@ class Pool:
 
     def next_deadline(self) -> float:
         """When the next look at the children is due (monotonic clock)."""
-        deadlines = [
-            self._slots.deadline(slot) + conf.kill_grace for slot in range(self.size) if self._seats[slot].alive
-        ]
+        if self._done:
+            return time.monotonic()
+        deadlines = [self._kill_at(slot) for slot in range(self.size) if self._seats[slot].alive]
         wanted = [seat.wanted_at for seat in self._seats if not seat.alive and seat.wanted_at]
         if not self._template.started:
             wanted.append(self._rebuild_at)
@@ -326,14 +345,17 @@ class Pool:
         if job in self._sent:
             self._finish(job, self._obituary(seat, job, death))
         for number in [n for n, sent in self._sent.items() if message and sent.message == message]:
-            self._finish(number, Outcome(OutcomeKind.INTERRUPTED))  # of the same message, but not what it ran
+            if self._sent[number].hooks is not None:
+                self._requeue({number})
+            else:
+                self._finish(number, Outcome(OutcomeKind.INTERRUPTED))  # of the same message, but not what it ran
         early = time.monotonic() - seat.born_at < 1.0 and death.status != 0
         seat.early_deaths = seat.early_deaths + 1 if early and not message else 0
         wait = min(0.1 * 2**seat.early_deaths, RESPAWN_LONGEST) if seat.early_deaths else 0.0
         if seat.early_deaths:
             logger.error("a child died at its start (%s); the next one follows in %.1f s", death, wait)
         seat.wanted_at = time.monotonic() + wait
-        seat.killed = None
+        seat.killed = seat.cancelled = None
 
     def _take_unreported(self, slot: int, message: int) -> None:
         """What the child has completed without an output, and has had no time to report."""
@@ -350,20 +372,37 @@ class Pool:
             seat.killed = _Kill(job, OutcomeKind.TIMED_OUT)
         if seat.killed is None:
             return Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", f"the process that ran the job was {death}"))
-        if seat.killed != (job, OutcomeKind.TIMED_OUT):
+        if seat.killed.job != job or seat.killed.reason not in _STUBBORN:
             return Outcome(OutcomeKind.INTERRUPTED)  # a neighbour: what the child was killed for had just ended
-        text = "the job did not stop when its time was up, and was killed"
-        return Outcome(OutcomeKind.TIMED_OUT, error=ErrorRecord("django_jobs.exceptions.JobTimeout", text))
+        return Outcome(seat.killed.reason, error=_STUBBORN[seat.killed.reason])
+
+    def _kill_at(self, slot: int) -> float:
+        """When the child in `slot` is killed for the job that it runs."""
+        return min(self._slots.deadline(slot), self._cancelled_at(slot)) + conf.kill_grace
+
+    def _cancelled_at(self, slot: int) -> float:
+        cancelled = self._seats[slot].cancelled
+        return cancelled.at if cancelled is not None and cancelled.job == self._slots.job(slot) else math.inf
 
     def _end_overdue(self) -> None:
+        """Kill children whose jobs do not stop. One look before that, the child is told to start nothing else: the
+        kill then hits this job, or none.
+        """
         now = time.monotonic()
         for slot, seat in enumerate(self._seats):
             job = self._slots.job(slot)
-            if job and seat.alive and seat.killed is None and now > self._slots.deadline(slot) + conf.kill_grace:
-                if (sent := self._sent.get(job)) is not None and sent.claim is not None:
-                    text = "STUCK %s %s did not stop when its time was up, and is killed"
-                    logger.warning(text, sent.claim.handler, sent.claim.id, extra=facts(sent.claim))
-                self._kill(slot, job, OutcomeKind.TIMED_OUT)
+            if not (job and seat.alive and seat.killed is None and now > self._kill_at(slot)):
+                continue
+            if seat.condemned != job:
+                seat.condemned = job
+                self._slots.condemn(slot, job)
+                continue
+            reason = OutcomeKind.TIMED_OUT if math.isinf(self._cancelled_at(slot)) else OutcomeKind.CANCELLED
+            if (sent := self._sent.get(job)) is not None and sent.claim is not None:
+                why = "its time was up" if reason is OutcomeKind.TIMED_OUT else "its cancel was asked for"
+                text = "STUCK %s %s did not stop when %s, and is killed"
+                logger.warning(text, sent.claim.handler, sent.claim.id, why, extra=facts(sent.claim))
+            self._kill(slot, job, reason)
 
     def _kill(self, slot: int, job: int, reason: OutcomeKind) -> None:
         self._seats[slot].killed = _Kill(job, reason)
@@ -453,12 +492,49 @@ class Pool:
         return back
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """Tell the children that run these jobs that a cancel was asked for."""
-        for slot in range(self.size):
+        """Interrupt the children that run these jobs, each once; what no child has started is not to be run at all.
+
+        A child that takes a job just now hears of it at the next call.
+        """
+        waiting = {claim.id for claim in self._not_running()}.intersection(job_ids)
+        for slot, seat in enumerate(self._seats):
             job = self._slots.job(slot)
             sent = self._sent.get(job)
-            if sent is not None and sent.claim is not None and sent.claim.id in job_ids:
+            if sent is None or sent.claim is None or sent.claim.id not in job_ids:
+                continue
+            waiting.discard(sent.claim.id)
+            if seat.cancelled is None or seat.cancelled.job != job:
+                seat.cancelled = _Cancel(job, time.monotonic())
                 self._slots.cancel(slot, job)
+                with contextlib.suppress(OSError):
+                    os.kill(self._slots.pid(slot), CANCELLING)  # it looks itself whether this is still its job
+        if waiting:
+            self._drop(waiting)
+
+    def _not_running(self) -> Iterator[Claim]:
+        """Claims that no child has taken, as far as the slots say."""
+        held = {self._slots.message(slot) for slot in range(self.size)}
+        for item in self._backlog:
+            yield from () if isinstance(item, Settlement) else item
+        for sent in self._sent.values():
+            if sent.claim is not None and sent.message not in held:
+                yield sent.claim
+
+    def _drop(self, job_ids: Collection[str]) -> None:
+        """Cancel those of these jobs that wait here; the others keep their places."""
+        self._requeue(self._unread())
+        kept: deque[list[Claim] | Settlement] = deque()
+        for item in self._backlog:
+            if isinstance(item, Settlement):
+                kept.append(item)
+                continue
+            dropped = [claim for claim in item if claim.id in job_ids]
+            self._done += [Finished(claim, Outcome(OutcomeKind.CANCELLED)) for claim in dropped]
+            self._waiting -= len(dropped)
+            if rest := [claim for claim in item if claim.id not in job_ids]:
+                kept.append(rest)
+        self._backlog = kept
+        self._pump()
 
     def stale(self, seconds: float) -> bool:
         """Whether claims have waited this long while every child was busy with something else."""

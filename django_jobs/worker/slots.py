@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import mmap
 
-_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED = range(8)
-_FIELDS = 8
+_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED, _CONDEMNED = range(9)
+_FIELDS = 9
 
 
 class Slots:
@@ -101,6 +101,16 @@ class Slots:
         at = self._at(slot)
         job = self._whole[at + _JOB]
         return job != 0 and self._whole[at + _CANCEL] == job
+
+    # -- a kill, announced by the coordinator, so that it hits no other job -------------------------------------
+
+    def condemn(self, slot: int, job: int) -> None:
+        """Say that the child will be killed for this job: it is to start no other after it."""
+        self._whole[self._at(slot) + _CONDEMNED] = job
+
+    def condemned(self, slot: int) -> int:
+        """The job for which the child in the slot will be killed; 0 for none."""
+        return self._whole[self._at(slot) + _CONDEMNED]
 
     # -- the rest of a message, taken back --------------------------------------------------------------------
 

@@ -125,6 +125,19 @@ class DeafCoroutine(JobHandler):
             append(ctx.payload["path"], str(os.getpid()))
 
 
+@register("trial.cancellable_coroutine")
+class CancellableCoroutine(JobHandler):
+    """Sleeps in an event loop; says in a file what it met."""
+
+    async def handle(self, ctx: JobContext) -> None:
+        append(ctx.payload["path"], f"started {ctx.job_id}")
+        try:
+            await asyncio.sleep(ctx.payload["seconds"])
+        except BaseException as error:
+            append(ctx.payload["path"], type(error).__name__)
+            raise
+
+
 @register("trial.die")
 class Die(JobHandler):
     """Kills its own process."""
@@ -340,17 +353,21 @@ class Mixed(JobHandler):
             time.sleep(ctx.payload["seconds"])
 
 
-@register("trial.polite")
-class Polite(JobHandler):
-    """Looks whether it is to stop; says in a file which hook followed."""
+@register("trial.cancellable")
+class Cancellable(JobHandler):
+    """Sleeps `payload["seconds"]`; says in a file what it met, and which hook followed. May swallow what it met."""
 
-    def handle(self, ctx: JobContext) -> None:
-        append(ctx.payload["path"], "started")
-        end = time.monotonic() + ctx.payload["seconds"]
-        while time.monotonic() < end:
-            if ctx.payload.get("listens"):
-                ctx.raise_if_cancelled()
-            time.sleep(0.02)
+    max_attempts = 3
+
+    def handle(self, ctx: JobContext) -> str:
+        append(ctx.payload["path"], f"started {ctx.job_id}")
+        try:
+            time.sleep(ctx.payload["seconds"])
+        except BaseException as error:
+            append(ctx.payload["path"], f"{type(error).__name__} {ctx.cancelled()}")
+            if not ctx.payload.get("swallows"):
+                raise
+        return "done"
 
     def on_success(self, ctx: JobContext, result: Any) -> None:
         append(ctx.payload["path"], "on_success")

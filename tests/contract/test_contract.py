@@ -121,6 +121,32 @@ class TestDatabase(BackendContract):
         finally:
             wakeup.close()
 
+    def test_a_worker_is_told_of_a_cancel_at_once_and_not_of_new_work_instead(self, backend):
+        claim, idle = self.claimed(backend), self.worker(backend)
+        wakeup, other = backend.wakeup([QUEUE]), backend.wakeup([QUEUE])
+        if connections[backend.database].vendor == "mysql":
+            assert not wakeup.cancels(claim.worker_id)  # it asks, every JOBS_CANCEL_INTERVAL
+            return
+        try:
+            assert not wakeup.cancels(claim.worker_id)
+            backend.cancel(claim.id)
+            end = time.monotonic() + 10
+            while not wakeup.cancels(claim.worker_id):
+                assert time.monotonic() < end, "no word came"
+                watched = wakeup.fileno()
+                select.select([] if watched is None else [watched], [], [], 0.01)
+            assert not wakeup.cancels(claim.worker_id)
+            if wakeup.fileno() is not None:
+                assert not wakeup.ready()
+                assert not other.cancels(idle)
+                backend.enqueue(definition())
+                select.select([wakeup.fileno()], [], [], 10)
+                assert not wakeup.cancels(claim.worker_id)
+                assert wakeup.ready(), "what tells of new work was lost"
+        finally:
+            wakeup.close()
+            other.close()
+
     def test_an_enqueue_costs_one_query(self, backend, django_assert_max_num_queries):
         with django_assert_max_num_queries(2, connection=connections[backend.database]):
             backend.enqueue(definition())  # PostgreSQL notifies in a statement of its own

@@ -96,6 +96,9 @@ class Plain(JobHandler):
 PLAIN = "tests.docs.prelude.Plain"
 PRELUDES: dict[str, Prelude] = {
     "README.md": Prelude(settings={"JOBS": {"welcome": "shop.jobs.Welcome"}}),
+    "docs/how-to/cancel.md": Prelude(
+        names={"gateway": Gateway(), "chunks": [], "report_id": "7"}, settings={"JOBS": {"report": PLAIN}}
+    ),
     "docs/how-to/deploy.md": Prelude(),
     "docs/how-to/handlers.md": Prelude(),
     "docs/how-to/logging.md": Prelude(),

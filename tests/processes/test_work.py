@@ -332,23 +332,6 @@ def test_a_completed_record_is_kept_as_long_as_asked(queue: DatabaseBackend) -> 
     assert rows[str(kept)].keep_until - rows[str(kept)].finished_at == timedelta(hours=1)
 
 
-@pytest.mark.parametrize("listens", [True, False])
-def test_a_cancel_reaches_a_running_job_and_wins_over_its_outcome(
-    queue: DatabaseBackend, proof: Path, listens: bool
-) -> None:
-    seconds = 30 if listens else 1.5
-    ref = Jobs.push("trial.polite", {"path": str(proof), "seconds": seconds, "listens": listens})
-    with worker(queue, "default", "--max-workers", "1") as w:
-        wait_until(lambda: lines(proof), "the job to start")
-        assert ref.cancel() == "requested"
-        wait_until(lambda: ref.refresh().is_finished, "the job to end", 10)
-        wait_until(lambda: len(lines(proof)) == 2, "its hook to run")
-        assert w.stop() == 0, w.text
-    assert ref.refresh().state == "cancelled"
-    assert lines(proof) == ["started", "on_cancel"]
-    assert "[cancelled] default (attempt 1)\n" in w.text
-
-
 @pytest.mark.parametrize(
     "command", ["jobs_work", "jobs_reap", "jobs_retry", "jobs_cleanup", "jobs_purge", "jobs_stats"]
 )

@@ -351,20 +351,24 @@ class DatabaseBackend(Backend):
         return None
 
     def cancel(self, job_id: str, *, reason: str = "") -> CancelOutcome:
-        return self.retrying(lambda: self._cancel(job_id, reason))
+        outcome, job = self.retrying(lambda: self._cancel(job_id, reason))
+        if outcome is CancelOutcome.REQUESTED and job is not None:
+            self.after_commit(lambda: self.sql.notify_of_cancel(job.queue, str(job.worker_id)))
+        return outcome
 
-    def _cancel(self, job_id: str, reason: str) -> CancelOutcome:
+    def _cancel(self, job_id: str, reason: str) -> tuple[CancelOutcome, Job | None]:
         with self.sql.transaction():
             job = self._locked(Job, job_id)
             if job is None:
                 finished = self._known({job_id})
-                return CancelOutcome.ALREADY_FINISHED if finished else CancelOutcome.NOT_FOUND
+                return CancelOutcome.ALREADY_FINISHED if finished else CancelOutcome.NOT_FOUND, None
             if job.state in RUNNING:
-                Job.objects.using(self.database).filter(pk=job.pk).update(state="cancel_requested")
-                self._record_cancel(job, "cancel_requested", reason)
-                return CancelOutcome.REQUESTED
+                if job.state == "running":
+                    Job.objects.using(self.database).filter(pk=job.pk).update(state="cancel_requested")
+                    self._record_cancel(job, "cancel_requested", reason)
+                return CancelOutcome.REQUESTED, job
             self._archive_cancelled(job, reason)
-            return CancelOutcome.CANCELLED
+            return CancelOutcome.CANCELLED, job
 
     def _archive_cancelled(self, job: Job, reason: str) -> None:
         """Move a job that waits, and is locked, to the cancelled ones."""

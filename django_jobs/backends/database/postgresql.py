@@ -28,6 +28,7 @@ logger = get_logger("backends.database")
 
 NOTIFY_INTERVAL = 0.005
 ECHO_SECONDS = 0.010
+MOST_NOTIFIED = 1000
 
 
 class PostgreSQLStatements(Statements):
@@ -227,23 +228,30 @@ class PostgreSQLStatements(Statements):
     _notified: dict[str, float] = {}
 
     def notify(self, queues: set[str]) -> None:
-        if self.options.get("LISTEN", True) is False:
-            return
-        now = time.monotonic()
-        due = [queue for queue in queues if now - self._notified.get(queue, 0.0) >= NOTIFY_INTERVAL]
-        if not due:
+        for queue in queues:
+            self._tell(queue, "")
+
+    def notify_of_cancel(self, queue: str, worker_id: str) -> None:
+        self._tell(queue, worker_id)
+
+    def _tell(self, queue: str, worker_id: str) -> None:
+        """Notify the workers of a queue: of new jobs, or one of them of a cancel."""
+        now, kind = time.monotonic(), f"{queue} {worker_id}"
+        if self.options.get("LISTEN", True) is False or now - self._notified.get(kind, 0.0) < NOTIFY_INTERVAL:
             return
         try:
             with self.connection.cursor() as cursor:
-                for queue in due:
-                    # In a statement of its own, after the commit: inside the enqueue's transaction a NOTIFY takes a
-                    # lock on the whole database until its fsync is done. It needs no fsync itself: it is a hint.
-                    cursor.execute(
-                        "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel(queue)]
-                    )
-                    self._notified[queue] = now
+                # In a statement of its own, after the commit: inside the enqueue's transaction a NOTIFY takes a lock
+                # on the whole database until its fsync is done. It needs no fsync itself: it is a hint.
+                cursor.execute(
+                    "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)",
+                    [channel(queue), worker_id],
+                )
+            if len(self._notified) >= MOST_NOTIFIED:
+                self._notified.clear()
+            self._notified[kind] = now
         except Error:
-            logger.warning("could not notify workers; they will find the job when they poll", exc_info=True)
+            logger.warning("could not notify workers; they will find out when they poll", exc_info=True)
 
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         if self.options.get("LISTEN", True) is False:
@@ -297,6 +305,8 @@ class ListenWakeup(Wakeup):
         self._channels = [channel(queue) for queue in queues]
         self._raw: Any = None
         self._echo_at: float | None = None
+        self._notified = False
+        self._cancels: set[str] = set()
         self._retry_at = 0.0
         self._ping_at = 0.0
         self._asked = False
@@ -313,26 +323,39 @@ class ListenWakeup(Wakeup):
 
     def ready(self) -> bool:
         now = time.monotonic()
-        notified = False
-        if self._raw is None and now >= self._retry_at:
-            self._open()
-        if self._raw is not None:
-            try:
-                self._raw.pgconn.consume_input()
-                self._ping(now)
-                while self._raw.pgconn.notifies() is not None:
-                    notified = True
-            except Exception:
-                logger.warning("the LISTEN connection broke; polling carries on until it is back")
-                self.close()
-                self._retry_at = now + conf.poll_interval
-        if notified:
+        self._take_in(now)
+        if self._notified:
+            self._notified = False
             self._echo_at = now + ECHO_SECONDS
             return True
         if self._echo_at is not None and now >= self._echo_at:
             self._echo_at = None
             return True
         return False
+
+    def cancels(self, worker_id: str) -> bool:
+        self._take_in(time.monotonic())
+        told = worker_id in self._cancels
+        self._cancels.clear()
+        return told
+
+    def _take_in(self, now: float) -> None:
+        """Take in what was notified: of jobs without a payload, of a cancel with the id of the worker."""
+        if self._raw is None and now >= self._retry_at:
+            self._open()
+        if self._raw is not None:
+            try:
+                self._raw.pgconn.consume_input()
+                self._ping(now)
+                while (notification := self._raw.pgconn.notifies()) is not None:
+                    if notification.extra:
+                        self._cancels.add(notification.extra.decode())
+                    else:
+                        self._notified = True
+            except Exception:
+                logger.warning("the LISTEN connection broke; polling carries on until it is back")
+                self.close()
+                self._retry_at = now + conf.poll_interval
 
     def _ping(self, now: float) -> None:
         """Ask for a sign of life now and then: a network may have swallowed the connection without a word."""

@@ -11,6 +11,7 @@ from ..base import Wakeup
 from .statements import Statements
 
 WATCH_INTERVAL = 0.005
+CANCELS_INTERVAL = 0.05
 
 
 class SQLiteStatements(Statements):
@@ -78,16 +79,21 @@ class DataVersionWakeup(Wakeup):
     """Watches `PRAGMA data_version`, which changes with every commit of another connection (3 µs a look)."""
 
     interval = WATCH_INTERVAL
+    watch_interval = CANCELS_INTERVAL
 
     def __init__(self, params: dict[str, Any]) -> None:
         import sqlite3  # here, as a worker on another database has no use for it
 
         self._raw = sqlite3.connect(params["database"], uri=params.get("uri", False), isolation_level=None)
-        self._seen = self._version()
+        self._seen = self._seen_for_cancels = self._version()
 
     def ready(self) -> bool:
         seen, self._seen = self._seen, self._version()
         return seen != self._seen
+
+    def cancels(self, worker_id: str) -> bool:
+        seen, self._seen_for_cancels = self._seen_for_cancels, self._version()
+        return seen != self._seen_for_cancels
 
     def close(self) -> None:
         self._raw.close()

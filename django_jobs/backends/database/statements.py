@@ -502,6 +502,9 @@ class Statements(ABC):
     def notify(self, queues: set[str]) -> None:
         """Tell waiting workers of new work, where the vendor can. Called after the commit."""
 
+    def notify_of_cancel(self, queue: str, worker_id: str) -> None:
+        """Tell the worker that runs a job of `queue` of its cancel, where the vendor can. Called after the commit."""
+
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         """How a worker learns of new work."""
         return Wakeup()

@@ -205,7 +205,7 @@ class Conf:
     kill_grace: Setting[float] = Setting(
         5.0, amount("seconds"), "How long a job has to clean up after its timeout, before it is killed."
     )
-    claim_batch: Setting[int] = Setting(200, whole(1), "How many jobs one claim takes at most.")
+    claim_batch: Setting[int] = Setting(400, whole(1), "How many jobs one claim takes at most.")
     message_jobs: Setting[int] = Setting(
         10, whole(1), "How many jobs of quick handlers go to a child in one message; 1 turns that off."
     )

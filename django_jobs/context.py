@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from .definition import JobDefinition
 from .exceptions import JobCancelled
 
 
@@ -30,31 +31,106 @@ class NoControls:
         return
 
 
+class Claimed(Protocol):
+    """What a context takes of a claim."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def handler(self) -> str: ...
+    @property
+    def worker_id(self) -> str: ...
+    @property
+    def claim_no(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """The facts of one attempt, and a few live helpers.
+    """The facts of one attempt, and a few live helpers."""
 
-    `attempt` counts from 1. `claim_no` rises with every claim of the job and never falls: use `(job_id, claim_no)` as a
-    fencing token for writes to other systems. `deadline` is when the attempt's time is up (None: no limit).
-    """
-
-    job_id: str
-    handler: str
-    queue: str
+    _claim: Claimed = field(repr=False)
+    _definition: JobDefinition = field(repr=False)
     payload: Any
-    name: str = ""
-    reference: str = ""
-    group: str = ""
-    tags: tuple[str, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    source: str = "app"
-    attempt: int = 1
-    max_attempts: int = 1
-    claim_no: int = 0
-    worker_id: str = ""
-    deadline: datetime | None = None
-    parent: Mapping[str, Any] | None = None
+    """Brought to the handler's version and type."""
+    _ends_at: float | None = field(default=None, repr=False)
     controls: Controls = field(default_factory=NoControls, repr=False, compare=False)
+    parent: Mapping[str, Any] | None = None
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self._claim.id
+
+    @property
+    def handler(self) -> str:
+        """The handler key under which the job was dispatched."""
+        return self._claim.handler
+
+    @property
+    def queue(self) -> str:
+        """The queue that the job came from."""
+        return self._claim.queue
+
+    @property
+    def name(self) -> str:
+        """The name that the job was given."""
+        return self._definition.name
+
+    @property
+    def reference(self) -> str:
+        """The reference that the job was given."""
+        return self._definition.reference
+
+    @property
+    def group(self) -> str:
+        """The group that the job was put in."""
+        return self._definition.group
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that the job was given."""
+        return self._definition.tags
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """The facts that the job was given beside its payload."""
+        return self._definition.meta
+
+    @property
+    def source(self) -> str:
+        """Where the job came from: `app`, `cron`, `callback`, `retry` or `cli`."""
+        return self._definition.source
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, counted from 1."""
+        return self._claim.attempt
+
+    @property
+    def max_attempts(self) -> int:
+        """How many attempts the job has in all."""
+        return int(self._definition.max_attempts or 1)
+
+    @property
+    def claim_no(self) -> int:
+        """Rises with every claim of the job and never falls: `(job_id, claim_no)` is a fencing token for writes to
+        other systems.
+        """
+        return self._claim.claim_no
+
+    @property
+    def worker_id(self) -> str:
+        """The worker that holds the job; empty outside a worker."""
+        return self._claim.worker_id
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the attempt's time is up; None is no limit."""
+        return None if self._ends_at is None else datetime.fromtimestamp(self._ends_at, UTC)
 
     @property
     def is_last_attempt(self) -> bool:

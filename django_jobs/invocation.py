@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from . import registry
 from .awaiting import settled
 from .conf import conf, is_listed
 from .context import JobContext
@@ -33,6 +34,7 @@ Next = Callable[[], Any]
 class Plan(NamedTuple):
     """How the attempts of a handler's jobs on a queue are run: what does not change from job to job."""
 
+    allowed: bool
     version: int
     loads: bool
     create: Callable[[JobContext], Any]
@@ -46,9 +48,10 @@ class Plan(NamedTuple):
 class Invocation:
     """One call of a handler. `handler` is its instance, None until there is one."""
 
-    __slots__ = ("ctx", "definition", "handler", "handler_class")
+    __slots__ = ("ctx", "definition", "handler", "handler_class", "plan")
 
-    def __init__(self, handler_class: type, definition: JobDefinition, ctx: JobContext) -> None:
+    def __init__(self, plan: Plan, handler_class: type, definition: JobDefinition, ctx: JobContext) -> None:
+        self.plan = plan
         self.handler_class = handler_class
         self.definition = definition
         self.ctx = ctx
@@ -56,7 +59,7 @@ class Invocation:
 
     def run(self) -> Any:
         """What the handler returns, awaited where it is asynchronous. Raises what the handler raises."""
-        plan = plan_of(self.handler_class, self.ctx.queue)
+        plan = self.plan
         if plan.loads or self.definition.schema_version != plan.version:
             self.ctx = replace(self.ctx, payload=self._payload(plan))
         if not plan.captures and not plan.strict:
@@ -102,14 +105,15 @@ def _through(middleware: Callable[[JobContext, Next], Any], ctx: JobContext, cal
 
 def instance_of(handler_class: type, ctx: JobContext) -> Any:
     """An instance of a handler, made as its attempts have it."""
-    return plan_of(handler_class, ctx.queue).create(ctx)
+    return plan_of(handler_class, ctx.handler, ctx.queue).create(ctx)
 
 
 @lru_cache(maxsize=10_000)
-def plan_of(handler_class: type, queue: str) -> Plan:
+def plan_of(handler_class: type, key: str, queue: str) -> Plan:
     """The plan of a handler's jobs on a queue. A class of its own making lacks what `JobHandler` has."""
     strict = getattr(handler_class, "warnings_as_errors", None)
     return Plan(
+        allowed=conf.queue(queue).allows(registry.canonical(key)),
         version=getattr(handler_class, "schema_version", 1),
         loads=_overrides(handler_class, "load_payload") or getattr(handler_class, "payload_type", None) is not None,
         create=_creator(handler_class),

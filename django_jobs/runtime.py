@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 import logging
@@ -18,10 +17,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from django.core.signals import setting_changed
-from django.db import connections, reset_queries
-from django.db.backends.signals import connection_created
 
-from . import envelope, logs, registry, signals
+from . import connections, envelope, logs, registry, signals
 from .awaiting import settled
 from .conf import conf
 from .context import Controls, JobContext, NoControls
@@ -45,7 +42,7 @@ from .exceptions import (
     UnknownHandler,
 )
 from .handlers import JobHandler, JobResult
-from .invocation import Invocation, instance_of
+from .invocation import Invocation, instance_of, plan_of
 from .logs import get_logger
 from .names import check_queue
 from .redaction import clip, presentable, redact
@@ -53,7 +50,6 @@ from .retry import LONGEST_DELAY, OutcomeKind, Target, Transition
 
 logger = get_logger("runtime")
 
-IDLE_CONNECTION_SECONDS = 10.0
 NOTE_BYTES = 4000
 OUTPUT_BYTES = 40_000  # a timeline's entry takes no more, whatever JOBS_MAX_OUTPUT_LENGTH says
 MOST_SERVICE_CHARACTERS = 50  # of a service's name: it is a part of a key
@@ -133,10 +129,10 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
         outcome = _outcome_of(value)
     except JobCancelled as error:
         if claim.worker_id:  # elsewhere the connections are the caller's own
-            _drop_connections()
+            connections.drop()
         outcome = Outcome(OutcomeKind.CANCELLED, error=record_error(error))
     except JobTimeout as error:
-        _drop_connections()
+        connections.drop()
         outcome = Outcome(
             OutcomeKind.TIMED_OUT, error=record_error(error), retry_after=_custom_delay(invocation, error)
         )
@@ -155,12 +151,11 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
         outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(invocation, error))
     finally:
         logs.running.reset(outer)
-        _tidy_connections()
-    return outcome._replace(
-        seconds=time.monotonic() - started,
-        keep_seconds=_keep_seconds(definition, handler),
-        retry_after=_delay_of(claim.id, outcome.retry_after),
-    )
+        connections.tidy()
+    kind, result, recorded, delay, *_, queue, service = outcome
+    after = None if delay is None else _delay_of(claim.id, delay)
+    took = time.monotonic() - started
+    return Outcome(kind, result, recorded, after, took, _keep_seconds(definition, handler), queue, service)
 
 
 def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition, Invocation]:
@@ -170,9 +165,10 @@ def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition,
             when = datetime.fromtimestamp(end, UTC).isoformat()
             return Outcome(OutcomeKind.EXPIRED, error=ErrorRecord("", f"not started before {when}"))
         handler = registry.get(definition.handler)
-        if not conf.queue(claim.queue).allows(registry.canonical(claim.handler)):
+        plan = plan_of(handler, claim.handler, claim.queue)
+        if not plan.allowed:
             raise HandlerNotAllowed(f"JOBS_QUEUES[{claim.queue!r}]['handlers'] does not allow {claim.handler!r}")
-        if definition.schema_version > getattr(handler, "schema_version", 1):
+        if definition.schema_version > plan.version:
             raise UnknownHandler(
                 f"the payload is of version {definition.schema_version}, newer than {claim.handler!r} here: "
                 "a worker with the newer code can run it"
@@ -189,7 +185,7 @@ def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition,
         return Outcome(OutcomeKind.HANDLER_MISSING, error=record_error(error))
     except BaseException as error:  # of the import of the handler's module
         return Outcome(OutcomeKind.RETRY, error=record_error(error))
-    return definition, Invocation(handler, definition, context_of(claim, definition, controls))
+    return definition, Invocation(plan, handler, definition, context_of(claim, definition, controls))
 
 
 def _end_of(definition: JobDefinition, claim: Claim) -> float | None:
@@ -202,22 +198,11 @@ def _end_of(definition: JobDefinition, claim: Claim) -> float | None:
 def context_of(claim: Claim, definition: JobDefinition, controls: Controls | None = None) -> JobContext:
     """The context of an attempt."""
     return JobContext(
-        job_id=claim.id,
-        handler=claim.handler,
-        queue=claim.queue,
-        payload=definition.payload,
-        name=definition.name,
-        reference=definition.reference,
-        group=definition.group,
-        tags=definition.tags,
-        meta=definition.meta,
-        source=definition.source,
-        attempt=claim.attempt,
-        max_attempts=int(definition.max_attempts or 1),
-        claim_no=claim.claim_no,
-        worker_id=claim.worker_id,
-        deadline=datetime.fromtimestamp(time.time() + definition.timeout, UTC) if definition.timeout else None,
-        controls=controls or NoControls(),
+        claim,
+        definition,
+        definition.payload,
+        None if definition.timeout is None else time.time() + definition.timeout,
+        controls or NoControls(),
     )
 
 
@@ -438,7 +423,7 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
             logger.exception("%s of job %s failed", name, claim.id)
     signal.send_robust(None if handler is None else type(handler), ctx=ctx, **for_signal)
     if claim.worker_id:  # elsewhere the connections are the caller's own
-        _tidy_connections()
+        connections.tidy()
 
 
 class Cancelled(logs.AboutJob, Protocol):
@@ -467,63 +452,3 @@ def run_cancel_handler(job: Cancelled, reason: str) -> None:
         settled(call(*(job, reason)[:most]))
     except Exception:
         logger.exception("the cancel handler of job %s failed", job.id)
-
-
-# -- the handlers' own database connections -----------------------------------------------------------------
-
-_last_use = time.monotonic()
-_connected = False
-
-
-def _note_connection(**_: Any) -> None:
-    global _connected
-    _connected = True
-
-
-connection_created.connect(_note_connection, dispatch_uid="django_jobs.runtime")
-
-
-def open_connections_afresh() -> None:
-    """Close connections that have idled, so that a job never starts on one that the server has dropped."""
-    if _connected and time.monotonic() - _last_use > IDLE_CONNECTION_SECONDS:
-        for connection in connections.all(initialized_only=True):
-            if not connection.in_atomic_block:
-                connection.close()
-
-
-def leave_no_transaction() -> None:
-    """In a child, after an attempt: drop connections that it left inside a transaction. The next job is not part of
-    it.
-    """
-    if not _connected:
-        return
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or connection.run_on_commit:
-            with contextlib.suppress(Exception):
-                connection.connection.close()
-            del connections[connection.alias]
-
-
-def _drop_connections() -> None:
-    """After a timeout or a cancel: it may have struck in the middle of a query, which still runs on the connection."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            with contextlib.suppress(Exception):
-                connection.close()
-
-
-def _tidy_connections() -> None:
-    """After an attempt: drop connections that saw an error or lost their autocommit, keep the others for the next
-    job.
-    """
-    global _last_use
-    if not _connected:
-        return
-    _last_use = time.monotonic()
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is None or connection.in_atomic_block:
-            continue
-        if connection.errors_occurred or connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
-            connection.close_if_unusable_or_obsolete()
-        if connection.queries_logged:
-            reset_queries()

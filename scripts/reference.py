@@ -164,7 +164,7 @@ def handlers_page() -> str:
 
     said, blank = attributes_of(JobHandler), vars(JobHandler)
     options = [name for name in JobHandler.__annotations__ if name not in said]
-    facts = [f"`{name}`" for name in JobContext.__annotations__ if name not in ("controls", "parent")]
+    facts = {"payload": "The payload, brought to the handler's version and type."} | properties_of(JobContext)
     if silent := set(options) - set(JobDefinition.__annotations__):
         raise ValueError(f"JobHandler.{min(silent)} needs a docstring")
     lines = [
@@ -181,8 +181,9 @@ def handlers_page() -> str:
         *section("`@job(key, *, takes_context=False, **options)`", job),
         *section("`JobContext`", JobContext),
         "",
-        f"Its facts: {', '.join(facts)}.",
-        *methods_of(JobContext),
+        *head("fact", "what it is"),
+        *(row(f"`{name}`", about) for name, about in facts.items()),
+        *methods_of(JobContext, properties=False),
         *section("`JobResult`", JobResult),
         *methods_of(JobResult),
         *section("The built-in handler `command`", CommandHandler),
@@ -247,10 +248,19 @@ def section(title: str, thing: Any) -> list[str]:
     return ["", f"## {title}", "", *markdown(thing)]
 
 
-def methods_of(cls: type) -> Iterator[str]:
+def properties_of(cls: type) -> dict[str, str]:
+    """The public properties of a class itself, and their docstrings."""
+    return {
+        name: " ".join(str(member.__doc__).split())
+        for name, member in vars(cls).items()
+        if isinstance(member, property)
+    }
+
+
+def methods_of(cls: type, *, properties: bool = True) -> Iterator[str]:
     """The public methods and properties of a class itself, each with its docstring."""
     for name, member in vars(cls).items():
-        function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+        function = member.fget if isinstance(member, property) and properties else getattr(member, "__func__", member)
         if name.startswith("_") or not inspect.isfunction(function):
             continue
         call = "" if isinstance(member, property) else called_with(function)

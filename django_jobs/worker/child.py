@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .. import connections
 from ..retry import OutcomeKind, Target, Transition
 from ..runtime import (
     Claim,
     ErrorRecord,
     Outcome,
-    leave_no_transaction,
-    open_connections_afresh,
     run_attempt,
     run_hooks,
     timeline_note,
@@ -70,7 +69,7 @@ class Child:
                 return
             kind, number, content = message
             self.slots.take(self.slot, number)
-            open_connections_afresh()
+            connections.open_afresh()
             if kind == JOBS:
                 guard.install()
                 self.run(content, guard)
@@ -107,7 +106,7 @@ class Child:
                 outcome = run_attempt(claim, guard, self)
                 if os.getpid() != self.slots.pid(self.slot):
                     os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
-                leave_no_transaction()
+                connections.leave_no_transaction()
                 self.ended_early |= outcome.kind in ENDED_EARLY
             done.append((number, packed(outcome)))
             if outcome.result or outcome.kind != OutcomeKind.COMPLETED or time.monotonic() - reported > REPORT_SECONDS:

@@ -306,3 +306,32 @@ def test_verify_takes_what_sign_made():
     verify("any text é", sign("any text é"))
     with pytest.raises(BadSignature):
         verify("another", sign("any text é"))
+
+
+def test_jobs_of_one_kind_share_nothing_that_a_handler_may_change():
+    definition = whole(payload={"list": []}, meta={"list": []})
+    first = opened(definition)
+    first.payload["list"].append(1)
+    first.meta["list"].append(1)
+    again = opened(definition)
+    assert (again.payload, again.meta) == ({"list": []}, {"list": []})
+
+
+@pytest.mark.parametrize("ending", [',"payload":2,"max_attempts":1,"timeout":5}', ',"max_attempts":7,"timeout":5.0 }'])
+def test_a_body_of_another_form_is_read_as_json_has_it(ending, settings):
+    settings.JOBS_VERIFY_SIGNATURES = False
+    definition = whole(payload=1, max_attempts=1, timeout=5)
+    assert opened(definition).payload == 1  # its kind is known now
+    head, tail = ',"payload":1', ',"max_attempts":1,"timeout":5}'
+    body = seal(definition).body
+    assert body.endswith(head + tail)
+    forged = body.removesuffix(tail) + ending
+    for _ in range(2):
+        read = opened(definition, (forged, ""))
+        assert (read.payload, read.max_attempts) == (json.loads(forged)["payload"], json.loads(forged)["max_attempts"])
+
+
+def test_any_number_of_kinds_can_be_read(monkeypatch):
+    monkeypatch.setattr("django_jobs.envelope.MOST_KINDS", 2)
+    definitions = [whole(payload=n, name=f"n{n}") for n in range(5)]
+    assert [opened(d).payload for d in definitions * 2] == [*range(5)] * 2

@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -233,22 +233,12 @@ class DatabaseBackend(Backend):
         return self.retrying(lambda: self.sql.claim_job(job_id, worker_id, force))
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
-        # A statement sees a job once: what else a batch says of the same job waits for the next statement.
         answers = [Settled.LOST] * len(settlements)
-        rest = list(enumerate(settlements))
-        while rest:
-            batch: dict[str, tuple[int, Settlement]] = {}
-            later: list[tuple[int, Settlement]] = []
-            for index, s in rest:
-                if s.claim.id in batch or len(batch) == ROWS_PER_STATEMENT:
-                    later.append((index, s))
-                else:
-                    batch[s.claim.id] = (index, s)
-            some = [s for _, s in batch.values()]
+        for chosen in _statements(settlements):
+            some = [settlements[n] for n in chosen]
             settled = self.retrying(lambda some=some: self.sql.settle(some))  # type: ignore[misc]
-            for index, s in batch.values():
-                answers[index] = settled.get((s.claim.id, s.claim.claim_no), Settled.LOST)
-            rest = later
+            for n, answer in zip(chosen, settled, strict=True):
+                answers[n] = answer
         if elsewhere := {q for s in settlements if (q := _queue_elsewhere(s))}:
             self.after_commit(lambda: self.sql.notify(elsewhere))
         return answers
@@ -516,6 +506,18 @@ class DatabaseBackend(Backend):
                 logger.info("a lock was in the way (try %d): %s", attempt, error)
                 time.sleep(random.uniform(0.0, 0.02 * 2**attempt))  # noqa: S311 - spreads tries, guards nothing
         return act()
+
+
+def _statements(settlements: Sequence[Settlement]) -> Iterator[Sequence[int]]:
+    """Which settlements go into one statement. It sees a job once: what else is said of that job waits for the next."""
+    rest: Sequence[int] = range(len(settlements))
+    while rest:
+        first: dict[str, int] = {}
+        for n in rest:
+            first.setdefault(settlements[n].claim.id, n)
+        chosen = list(first.values())[:ROWS_PER_STATEMENT]
+        yield chosen
+        rest = [] if len(chosen) == len(rest) else sorted({*rest} - {*chosen})
 
 
 def _replaces(d: JobDefinition) -> bool:

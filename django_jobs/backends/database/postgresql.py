@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from django.db import Error
+from django.db import Error, IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...conf import conf
@@ -26,6 +26,11 @@ from .statements import DEFAULT_KEEP_SECONDS, INSERTED, Statements, is_timed
 
 logger = get_logger("backends.database")
 
+_OF_A_CLAIM = (
+    *("id", "handler", "claim_no", "attempt", "crashes", "envelope", "signature", "history", "enqueued_at"),
+    *("rank", "available_at"),
+)
+_SETTLED = {"running": Settled.WRITTEN, "cancel_requested": Settled.CANCELLED}
 NOTIFY_INTERVAL = 0.005
 ECHO_SECONDS = 0.010
 MOST_NOTIFIED = 1000
@@ -49,7 +54,7 @@ class PostgreSQLStatements(Statements):
         return f"{self.now} + {seconds} * interval '1 second'"
 
     def epoch(self, column: str) -> str:
-        return f"extract(epoch FROM {column})::float8"
+        return f"date_part('epoch', {column})"  # of float8 all the way: extract() is of numeric, and slower
 
     def is_retryable(self, error: Exception) -> bool:
         return getattr(error.__cause__, "sqlstate", None) in ("40001", "40P01", "55P03")
@@ -114,11 +119,11 @@ class PostgreSQLStatements(Statements):
                 f"""
                 WITH picked AS ({picked}), claimed AS (
                     UPDATE {self.job} j SET {self.claimed("j.")}
-                    WHERE j.id = ANY(ARRAY(SELECT id FROM picked)) RETURNING j.*
+                    WHERE j.id = ANY(ARRAY(SELECT id FROM picked))
+                    RETURNING {", ".join(f"j.{column}" for column in _OF_A_CLAIM)}
                 )
-                SELECT id::text, queue, handler, worker_id::text, claim_no, attempt, crashes, suspect, envelope,
-                       signature, history, {self.epoch("enqueued_at")}, {self.epoch(self.now)},
-                       rank, available_at::text
+                SELECT id::text, handler, claim_no, attempt, crashes, envelope, signature, history,
+                       {self.epoch("enqueued_at")}, {self.epoch(self.now)}, rank, available_at::text AS since
                 FROM claimed ORDER BY rank, available_at, claimed.id""",
                 [*params, worker_id],
             )
@@ -127,10 +132,13 @@ class PostgreSQLStatements(Statements):
             marks.forget()
             return self.claim(queue, worker_id, limit, suspect)
         if not suspect:
-            marks.claimed((rank, since, uid) for uid, *_, rank, since in rows)
+            marks.claimed((row[-2], row[-1], row[0]) for row in rows)
             if not stretches:
                 marks.looked_everywhere(time.monotonic() - started)
-        return [Claim._make(row[:-2]) for row in rows]
+        return [
+            Claim(uid, queue, handler, worker_id, claim_no, attempt, crashes, suspect, *rest)
+            for uid, handler, claim_no, attempt, crashes, *rest, _, _ in rows
+        ]
 
     def forget_marks(self) -> None:
         """Some rows may now lie before the marks."""
@@ -154,23 +162,38 @@ class PostgreSQLStatements(Statements):
             {order}) j LIMIT %s"""
         return sql, [*chain.from_iterable(stretches), *params, limit]
 
-    def settle(self, settlements: Sequence[Settlement]) -> dict[tuple[str, int], Settled]:
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         plain = [s for s in settlements if s.transition.target is Target.COMPLETED]
-        others = [s for s in settlements if s.transition.target is not Target.COMPLETED]
-        if not others:
+        if len(plain) == len(settlements):
             return self.complete(plain)
         self.forget_marks()  # what is given back keeps its place in the line
+        others = [s for s in settlements if s.transition.target is not Target.COMPLETED]
         if not plain:
             return super().settle(others)
         # All or none, as a deadlock is tried again: a second try would find lost what the first one had settled.
         with self.transaction() as cursor:
             ids = [s.claim.id for s in settlements]
             cursor.execute(f"SELECT 1 FROM {self.job} WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE", [ids])
-            return self.complete(plain) | super().settle(others)
+            answers = dict(zip(map(id, plain), self.complete(plain), strict=True))
+            answers |= zip(map(id, others), super().settle(others), strict=True)
+        return [answers[id(s)] for s in settlements]
 
-    def complete(self, settlements: Sequence[Settlement]) -> dict[tuple[str, int], Settled]:
+    def complete(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Move completed jobs in one statement; a cancel that was asked for makes them cancelled."""
-        settlements = sorted(settlements, key=lambda s: s.claim.id)  # locked in the order of their keys
+        if not self.connection.in_atomic_block:
+            try:
+                return self._complete(settlements)
+            except IntegrityError:
+                logger.warning("a job that is to be completed is among the completed ones already")
+        return self._complete(settlements, "ON CONFLICT (id) DO NOTHING")
+
+    def _complete(self, settlements: Sequence[Settlement], or_else: str = "") -> list[Settled]:
+        """`complete`. A job that is completed already raises `IntegrityError`, or does what `or_else` says.
+
+        To be ready for it costs PostgreSQL a tenth more.
+        """
+        by_id = sorted(settlements, key=_id_of)  # locked in the order of their keys
+        claims = [s.claim for s in by_id]
         # The state is asked for in a form of which the planner knows nothing. From statistics that were taken while all
         # jobs waited it would conclude that none is held, and read all that the worker holds for each single row.
         with self.connection.cursor() as cursor:
@@ -182,7 +205,7 @@ class PostgreSQLStatements(Statements):
                           AS t(id, worker_id, claim_no, result, seconds, keep)
                     WHERE j.id = t.id AND j.worker_id = t.worker_id AND j.claim_no = t.claim_no
                       AND CASE WHEN j.state IN ('running', 'cancel_requested') THEN TRUE ELSE FALSE END
-                    RETURNING j.*, t.result, t.seconds, t.keep
+                    RETURNING {self.shared_of_job}, j.state, t.result, t.seconds, t.keep
                 ), kept AS (
                     INSERT INTO {self.completed} ({self.shared}, state, result, run_seconds, finished_at, keep_until)
                     SELECT {self.shared},
@@ -190,22 +213,24 @@ class PostgreSQLStatements(Statements):
                            CASE WHEN state = 'running' THEN result ELSE '' END,
                            seconds, {self.now},
                            {self.later(f"CASE WHEN state = 'running' THEN keep ELSE {DEFAULT_KEEP_SECONDS} END")}
-                    FROM gone WHERE keep IS DISTINCT FROM 0 OR state <> 'running' ON CONFLICT (id) DO NOTHING
-                )
-                SELECT id::text, claim_no, state FROM gone""",
+                    FROM gone WHERE keep IS DISTINCT FROM 0 OR state <> 'running' {or_else}
+                ), wrote AS (SELECT count(*) = %s AND bool_and(state = 'running') AS every FROM gone)
+                SELECT every, CASE WHEN NOT every THEN (SELECT json_object_agg(id, state) FROM gone) END FROM wrote""",
                 [
-                    plain_array(s.claim.id for s in settlements),
-                    plain_array(s.claim.worker_id for s in settlements),
-                    plain_array(str(s.claim.claim_no) for s in settlements),
-                    array(s.result for s in settlements),
-                    plain_array(str(s.seconds) for s in settlements),
-                    plain_array("NULL" if s.keep_seconds is None else str(s.keep_seconds) for s in settlements),
+                    plain_array(claim.id for claim in claims),
+                    column_array([claim.worker_id for claim in claims]),
+                    plain_array(str(claim.claim_no) for claim in claims),
+                    column_array([s.result for s in by_id]),
+                    plain_array(f"{s.seconds:.6f}" for s in by_id),
+                    column_array([s.keep_seconds for s in by_id]),
+                    len(claims),
                 ],
             )
-            return {
-                (job_id, claim_no): Settled.WRITTEN if state == "running" else Settled.CANCELLED
-                for job_id, claim_no, state in cursor.fetchall()
-            }
+            every, states = cursor.fetchone()
+        if every:
+            return [Settled.WRITTEN] * len(settlements)
+        found = {} if states is None else {job_id: _SETTLED[state] for job_id, state in states.items()}
+        return [found.get(s.claim.id, Settled.LOST) for s in settlements]
 
     def promote(self, limit: int) -> int:
         with self.connection.cursor() as cursor:
@@ -257,6 +282,10 @@ class PostgreSQLStatements(Statements):
         if self.options.get("LISTEN", True) is False:
             return Wakeup()
         return ListenWakeup(self.connection, queues)
+
+
+def _id_of(settlement: Settlement) -> str:
+    return settlement.claim.id
 
 
 def array(values: Iterable[Any]) -> str:

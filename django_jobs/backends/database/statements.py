@@ -62,6 +62,7 @@ class Statements(ABC):
         self.queue = quote(Queue._meta.db_table)
         self.rank = quote("rank")
         self.shared = ", ".join(quote(column) for column in SHARED_COLUMNS)
+        self.shared_of_job = ", ".join(f"j.{quote(column)}" for column in SHARED_COLUMNS)
         self.shared_with_history = ", ".join(
             "%s" if column == "history" else f"j.{quote(column)}" for column in SHARED_COLUMNS
         )
@@ -265,8 +266,8 @@ class Statements(ABC):
 
     # -- settle -----------------------------------------------------------------------------------------------
 
-    def settle(self, settlements: Sequence[Settlement]) -> dict[tuple[str, int], Settled]:
-        """Write outcomes in one transaction; answers by (job id, claim number) for those that were still held."""
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Write outcomes of different jobs in one transaction; answers, per settlement, what became of it."""
         by_id = {s.claim.id: s for s in settlements}
         ids = sorted(self.uid(job_id) for job_id in by_id)
         with self.transaction() as cursor:
@@ -276,7 +277,7 @@ class Statements(ABC):
                 ids,
             )
             held: list[tuple[Settlement, Target]] = []
-            answers: dict[tuple[str, int], Settled] = {}
+            answers: dict[str, Settled] = {}
             for uid, worker_id, claim_no, state in cursor.fetchall():
                 s = by_id[self.text_of(uid)]
                 if worker_id is None or (self.text_of(worker_id), claim_no) != (s.claim.worker_id, s.claim.claim_no):
@@ -284,11 +285,11 @@ class Statements(ABC):
                 if state in ("running", "cancel_requested"):
                     runs = state == "running"
                     held.append((s, s.transition.target if runs else Target.CANCELLED))
-                    answers[s.claim.id, claim_no] = Settled.WRITTEN if runs else Settled.CANCELLED
+                    answers[s.claim.id] = Settled.WRITTEN if runs else Settled.CANCELLED
             self.write_waiting(cursor, [s for s, target in held if target is Target.WAITING])
             self.write_failed(cursor, [s for s, target in held if target is Target.FAILED])
             self.write_completed(cursor, [(s, t) for s, t in held if t in (Target.COMPLETED, Target.CANCELLED)])
-        return answers
+        return [answers.get(s.claim.id, Settled.LOST) for s in settlements]
 
     for_update = "FOR UPDATE"
 

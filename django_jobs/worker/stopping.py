@@ -29,7 +29,8 @@ class StopSignals:
             end.setblocking(False)
         self._previous: dict[int, Any] = {}
         self._previous_fd = -1
-        self._terminals = [fd for fd in (0, 1, 2) if os.isatty(fd)]
+        self.terminals = [fd for fd in (0, 1, 2) if os.isatty(fd)]
+        """Those that the worker was started on. Empty where it has left them."""
 
     @property
     def count(self) -> int:
@@ -40,7 +41,7 @@ class StopSignals:
     @property
     def wants_reload(self) -> bool:
         """Whether to start anew after the drain. A terminal that was closed sends SIGHUP too, and means a stop."""
-        lost_terminal = self._terminals and not any(map(os.isatty, self._terminals))
+        lost_terminal = self.terminals and not any(map(os.isatty, self.terminals))
         return bool(self._hangups) and not self._stops and not lost_terminal
 
     def install(self) -> None:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from django.core.checks import Tags
@@ -20,11 +21,13 @@ from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...maintenance.stats import backlog
 from ...worker.assembly import WorkerOptions, assemble, isolation_of, supervise
+from ...worker.background import Launch, write_to
 from ...worker.console import MOST_COUNTED, Console
 from ...worker.coordinator import Coordinator, Limits
 from ...worker.housekeeping import Chore
 from ...worker.interrupts import Patience
 from ...worker.order import Asked, Order
+from ...worker.pidfile import PidFile
 from ...worker.reload import Start
 from ...worker.shows import console_for, has_rich, has_terminal
 from ...worker.stopping import StopSignals
@@ -146,6 +149,17 @@ class Command(JobsCommand):
             choices=SHOWS,
             help=_("What to print of the jobs; tui is a live view on a terminal. Default: JOBS_SHOW."),
         )
+        add(
+            "--background",
+            action="store_true",
+            help=_("Go to the background once the start has worked; a service manager is better at that."),
+        )
+        add(
+            "--pidfile",
+            metavar="FILE",
+            help=_("Write the process id here, and refuse to start where another worker has done so and still runs."),
+        )
+        add("--logfile", metavar="FILE", help=_("Append what is printed to this file."))
         add("--json", dest="show", action="store_const", const="json", help=_("A line of JSON for each job."))
 
     def add_names(self, parser: ArgumentParser) -> None:
@@ -197,12 +211,42 @@ class Command(JobsCommand):
             ),
             stop_signals=self.stop_signals,
         )
+        if options["background"] and (self.start is None or not options["pidfile"]):
+            self.usage_error(_("--background needs --pidfile, so that you can stop it, and the command line."))
         every_queue = self.every_queue or options["all"]
         assembled = self.supervisor(asked, options) if every_queue else self.worker(asked, options)
         show = self.showable(options["show"] or conf.show)
-        with console_for(show, detail=options["verbosity"], coloured=self.coloured(options)) as console:
-            assembled(console, live=show == "tui").run()
-        self.end_or_start_anew()
+        pid_file = self.settle(options)
+        try:
+            with console_for(show, detail=options["verbosity"], coloured=self.coloured(options)) as console:
+                assembled(console, live=show == "tui").run()
+            self.end_or_start_anew(-1 if pid_file is None else pid_file.fd)
+        finally:
+            if pid_file is not None:
+                pid_file.remove()
+
+    def settle(self, options: dict[str, Any]) -> PidFile | None:
+        """Become what was asked for: in the background, with a pid file, printing to a file."""
+        launch = None
+        if options["background"] and not (self.start and self.start.is_reload):
+            launch = Launch()
+            if (code := launch.part()) is not None:
+                raise SystemExit(code)
+        pid_file = PidFile(Path(options["pidfile"]).absolute()) if options["pidfile"] else None
+        if pid_file is not None:
+            pid_file.take(self.start.lock if self.start else -1)
+        if options["background"] or options["logfile"]:
+            try:
+                write_to(options["logfile"])
+            except OSError as error:
+                if pid_file is not None:
+                    pid_file.remove()
+                raise CommandError(_("The log file can't be used: %(error)s") % {"error": error}) from error
+            if self.stop_signals is not None:
+                self.stop_signals.terminals = []
+        if launch is not None:
+            launch.begun()
+        return pid_file
 
     def worker(self, asked: WorkerOptions, options: dict[str, Any]) -> Assembly[Coordinator]:
         """Check what was asked for; answers what makes one worker for all of these queues."""
@@ -270,14 +314,14 @@ class Command(JobsCommand):
         """Whether colours are wanted; None where the terminal and the environment decide."""
         return False if options["no_color"] else True if options["force_color"] else None
 
-    def end_or_start_anew(self) -> None:
-        """Where the process is the worker's own: its last step."""
+    def end_or_start_anew(self, lock: int) -> None:
+        """Where the process is the worker's own: its last step. `lock` is of the pid file, which a reload keeps."""
         if self.stop_signals is None or self.start is None:
             return
         self.stop_signals.hold()  # a stop that came until now counts, and one that comes later finds the next program
         if self.stop_signals.wants_reload:
             try:
-                self.start.again()
+                self.start.again(lock)
             except OSError as error:
                 raise CommandError(_("The worker could not start anew: %(error)s") % {"error": error}) from error
 

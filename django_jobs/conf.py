@@ -36,6 +36,7 @@ SCHEDULE = Kind(
     "a list or a dict of entries, a function that gets a Scheduler, or its dotted path",
     lambda v: isinstance(v, list | tuple | Mapping) or PATH.fits(v),
 )
+SWITCH = Kind("True, False, a callable, or its dotted path", lambda v: isinstance(v, bool) or PATH.fits(v))
 PATHS = Kind(
     "a list of callables, or of their dotted paths", lambda v: isinstance(v, list | tuple) and all(map(PATH.fits, v))
 )
@@ -225,6 +226,17 @@ class Conf:
         10, whole(1), "How many missed ticks of an entry are made up for at most, the latest."
     )
 
+    schedule_grace: Setting[float] = Setting(
+        90.0, amount("seconds"), "How late a tick may be found without counting as missed."
+    )
+    maintenance: Setting[Any] = Setting(
+        None,
+        Kind("True, False, a callable, or its dotted path", lambda v: isinstance(v, bool) or PATH.fits(v)).or_none(
+            "off"
+        ),
+        "Whether it is on: then only entries of the schedule with `run_in_maintenance` run.",
+    )
+
     # bounds
     max_payload_bytes: Setting[int] = Setting(65_536, whole(1), "How long a payload may be, as JSON.")
     max_result_bytes: Setting[int] = Setting(
@@ -263,6 +275,11 @@ class Conf:
     # keeping
     keep_events: Setting[int] = Setting(
         14 * 24 * 3600, amount("seconds").or_none("for ever"), "How long entries of timelines are kept."
+    )
+    keep_ticks: Setting[int] = Setting(
+        14 * 24 * 3600,
+        amount("seconds").or_none("for ever"),
+        "How long ticks of the schedule are kept; the last stays.",
     )
     keep_workers: Setting[int] = Setting(
         24 * 3600, amount("seconds").or_none("for ever"), "How long workers that have ended are kept."

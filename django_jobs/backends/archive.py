@@ -25,12 +25,6 @@ def write(database: str, settlement: Settlement, definition: JobDefinition) -> N
     claim, transition = settlement.claim, settlement.transition
     now = datetime.now(UTC)
 
-    def kept(when: datetime) -> datetime:
-        """As the ORM takes it: where USE_TZ is False, naive, in the zone that the connection keeps."""
-        if settings.USE_TZ:
-            return when
-        return timezone.make_naive(when) if connections[database].vendor == "postgresql" else when.replace(tzinfo=None)
-
     values: dict[str, Any] = {
         "id": claim.id,
         "queue": claim.queue,
@@ -48,11 +42,11 @@ def write(database: str, settlement: Settlement, definition: JobDefinition) -> N
         "envelope": claim.body,
         "signature": claim.signature,
         "history": settlement.history,
-        "enqueued_at": kept(datetime.fromtimestamp(claim.enqueued_at, UTC)),
-        "available_at": kept(datetime.fromtimestamp(claim.enqueued_at, UTC)),
-        "started_at": kept(datetime.fromtimestamp(claim.claimed_at, UTC)),
+        "enqueued_at": kept(datetime.fromtimestamp(claim.enqueued_at, UTC), database),
+        "available_at": kept(datetime.fromtimestamp(claim.enqueued_at, UTC), database),
+        "started_at": kept(datetime.fromtimestamp(claim.claimed_at, UTC), database),
         "run_seconds": settlement.seconds,
-        "finished_at": kept(now),
+        "finished_at": kept(now, database),
     }
     if transition.target is Target.FAILED:
         error = settlement.error or ErrorRecord()
@@ -69,8 +63,15 @@ def write(database: str, settlement: Settlement, definition: JobDefinition) -> N
             **values,
             state=str(transition.target),
             result=settlement.result,
-            keep_until=None if keep is None else kept(now + timedelta(seconds=keep)),
+            keep_until=None if keep is None else kept(now + timedelta(seconds=keep), database),
         ).save(using=database, force_insert=True)
+
+
+def kept(when: datetime, database: str) -> datetime:
+    """An aware moment as the ORM takes it: where USE_TZ is False, naive, in the zone that the connection keeps."""
+    if settings.USE_TZ:
+        return when
+    return timezone.make_naive(when) if connections[database].vendor == "postgresql" else when.replace(tzinfo=None)
 
 
 def aware(when: datetime, database: str) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -73,47 +73,9 @@ class SyncBackend(StorelessBackend):
         )
 
     def _run(self, definition: JobDefinition, body: str, signature: str) -> None:
-        now = time.time()
-        claim = Claim(
-            *(
-                str(definition.id),
-                str(definition.queue),
-                definition.handler,
-                "",
-                1,
-                1,
-                0,
-                False,
-                body,
-                signature,
-                "",
-                now,
-                now,
-            )
-        )
-        snoozes = 0
-        while True:
-            outcome = self._attempt(claim)
-            settlement = conclude(claim, outcome)
-            if settlement.transition.target is not Target.WAITING:
-                break
-            self._hooks(settlement)
-            snoozes = snoozes + 1 if settlement.transition.attempt_refund else 0
-            if snoozes >= MOST_SNOOZES:
-                settlement = settlement._replace(
-                    transition=Transition(Target.FAILED, "dead-lettered", reason="dead"),
-                    error=outcome.error
-                    or ErrorRecord("", f"snoozed {snoozes} times in a row, and nobody can wait here"),
-                )
-                break
-            claim = claim._replace(
-                attempt=claim.attempt + 1 - settlement.transition.attempt_refund,
-                claim_no=claim.claim_no + 1,
-                history=settlement.history,
-                claimed_at=time.time(),
-            )
+        settlement = run_to_the_end(definition, body, signature, self._attempt)
         archive.write(self.database, settlement, definition)
-        self._hooks(settlement)
+        follow(settlement)
 
     def _attempt(self, claim: Claim) -> Outcome:
         """One attempt; within a caller's transaction its writes are undone if it fails, so that the transaction lives
@@ -127,9 +89,41 @@ class SyncBackend(StorelessBackend):
                 transaction.set_rollback(True, using=self.database)
         return outcome
 
-    def _hooks(self, settlement: Settlement) -> None:
-        if wants_hooks(settlement.claim.handler, settlement.transition):
-            run_hooks(settlement.claim, settlement.transition, settlement.result, settlement.error)
+
+def run_to_the_end(
+    definition: JobDefinition, body: str, signature: str, attempt: Callable[[Claim], Outcome]
+) -> Settlement:
+    """Run a job that nobody has claimed, one attempt after the other; answers its end, which is not recorded yet."""
+    now = time.time()
+    claim = Claim(
+        *(str(definition.id), str(definition.queue), definition.handler, "", 1, 1, 0, False),
+        *(body, signature, "", now, now),
+    )
+    snoozes = 0
+    while True:
+        outcome = attempt(claim)
+        settlement = conclude(claim, outcome)
+        if settlement.transition.target is not Target.WAITING:
+            return settlement
+        follow(settlement)
+        snoozes = snoozes + 1 if settlement.transition.attempt_refund else 0
+        if snoozes >= MOST_SNOOZES:
+            return settlement._replace(
+                transition=Transition(Target.FAILED, "dead-lettered", reason="dead"),
+                error=outcome.error or ErrorRecord("", f"snoozed {snoozes} times in a row, and nobody can wait here"),
+            )
+        claim = claim._replace(
+            attempt=claim.attempt + 1 - settlement.transition.attempt_refund,
+            claim_no=claim.claim_no + 1,
+            history=settlement.history,
+            claimed_at=time.time(),
+        )
+
+
+def follow(settlement: Settlement) -> None:
+    """Call the hooks of a settlement, in this process."""
+    if wants_hooks(settlement.claim.handler, settlement.transition):
+        run_hooks(settlement.claim, settlement.transition, settlement.result, settlement.error)
 
 
 def _no_guard(timeout: float | None) -> AbstractContextManager[Any]:

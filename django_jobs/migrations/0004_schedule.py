@@ -1,3 +1,4 @@
+import django_jobs.models.exact
 import django_jobs.models.indexes
 from django.db import migrations, models
 
@@ -11,7 +12,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ScheduleEntry",
             fields=[
-                ("name", models.CharField(max_length=100, primary_key=True, serialize=False, verbose_name="name")),
+                (
+                    "name",
+                    django_jobs.models.exact.ExactCharField(
+                        max_length=200, primary_key=True, serialize=False, verbose_name="name"
+                    ),
+                ),
                 (
                     "enabled",
                     models.BooleanField(
@@ -58,7 +64,7 @@ class Migration(migrations.Migration):
             name="ScheduleTick",
             fields=[
                 ("id", models.UUIDField(editable=False, primary_key=True, serialize=False, verbose_name="id")),
-                ("name", models.CharField(max_length=100, verbose_name="entry")),
+                ("name", django_jobs.models.exact.ExactCharField(max_length=200, verbose_name="entry")),
                 ("instant", models.DateTimeField(verbose_name="due at")),
                 (
                     "state",

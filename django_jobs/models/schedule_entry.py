@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .exact import ExactCharField
+
 
 class ScheduleEntry(models.Model):
     """An entry of the schedule. One of the code has a row from the first time on that a scheduler sees it.
@@ -12,7 +14,7 @@ class ScheduleEntry(models.Model):
     Every tick up to `seen_at` has been decided upon, by the store's clock; NULL is an entry that no scheduler has seen.
     """
 
-    name = models.CharField(_("name"), max_length=100, primary_key=True)
+    name = ExactCharField(_("name"), max_length=200, primary_key=True)
     enabled = models.BooleanField(_("enabled"), default=True, help_text=_("The ticks of a disabled entry pass by."))
     definition = models.JSONField(
         _("definition"),
@@ -33,4 +35,4 @@ class ScheduleEntry(models.Model):
         verbose_name_plural = _("schedule entries")
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from .exact import ExactCharField
 from .indexes import PartialIndex, PartialUniqueIndex
 
 
@@ -28,7 +29,7 @@ class ScheduleTick(models.Model):
     """
 
     id = models.UUIDField(_("id"), primary_key=True, editable=False)
-    name = models.CharField(_("entry"), max_length=100)
+    name = ExactCharField(_("entry"), max_length=200)
     instant = models.DateTimeField(_("due at"))
     state = models.CharField(_("state"), max_length=16, choices=TickState)
     reason = models.CharField(_("reason"), max_length=200, blank=True, default="")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
 from django.db import DatabaseError
 
-from ..backends import Backend, Settled, WorkerInfo
+from ..backends import Backend, Note, Settled, WorkerInfo
 from ..conf import conf
 from ..exceptions import JobConflict, JobsError
 from ..retry import CANCEL, OutcomeKind
-from ..runtime import Claim, wants_hooks
+from ..runtime import Claim, Outcome, wants_hooks
 from ..settlement import Settlement, conclude
 from .inline import Inline
 from .journal import log_settled, notes_of_claimed, notes_of_settled
@@ -74,3 +75,18 @@ def _uncharged(finished: Finished) -> Finished:
     if outcome.error is not None and outcome.error.class_path == "KeyboardInterrupt":
         return Finished(claim, outcome._replace(kind=OutcomeKind.INTERRUPTED))
     return finished
+
+
+def run_attempt_here(claim: Claim, renew: Callable[[], bool]) -> tuple[Outcome, list[Note]]:
+    """Run one attempt in this process, with its deadline, while a thread calls `renew` now and then.
+
+    Answers also what the handler noted. What holds on beyond its deadline and `JOBS_KILL_GRACE` ends the process.
+    """
+    executor = Inline(renew)
+    executor.start(lambda: None)
+    try:
+        executor.submit([claim])
+        (finished,) = executor.collect()
+        return finished.outcome, executor.notes
+    finally:
+        executor.stop()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
+
+from django.db import Error
 
 from ...conf import conf
 from ...definition import JobDefinition
 from ..base import Wakeup
-from .statements import Statements, is_timed
+from .statements import STILL_SECONDS, Statements, is_timed
 
 ROWS_PER_INSERT = 200
 
@@ -35,6 +38,22 @@ class MySQLStatements(Statements):
 
     def wait_settings(self, lease_seconds: float) -> str:
         return f"SET SESSION innodb_lock_wait_timeout = {max(int(lease_seconds / 10), 1)}"
+
+    @contextmanager
+    def brief_transaction(self) -> Iterator[Any]:
+        connection: Any = self.connection
+        if connection.in_atomic_block or not connection.mysql_is_mariadb:  # MySQL has no such setting
+            with self.transaction() as cursor:
+                yield cursor
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION idle_transaction_timeout = {STILL_SECONDS}")
+        try:
+            with self.transaction() as cursor:
+                yield cursor
+        finally:
+            with suppress(Error), connection.cursor() as cursor:
+                cursor.execute("SET SESSION idle_transaction_timeout = DEFAULT")
 
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
         timed = any(map(is_timed, definitions))

@@ -22,7 +22,7 @@ from ...runtime import Claim
 from ...settlement import Settlement
 from ..base import Settled, Wakeup
 from .marks import Marks, Stretch
-from .statements import DEFAULT_KEEP_SECONDS, INSERTED, Statements, is_timed
+from .statements import DEFAULT_KEEP_SECONDS, INSERTED, STILL_SECONDS, Statements, is_timed
 
 logger = get_logger("backends.database")
 
@@ -58,6 +58,14 @@ class PostgreSQLStatements(Statements):
 
     def is_retryable(self, error: Exception) -> bool:
         return getattr(error.__cause__, "sqlstate", None) in ("40001", "40P01", "55P03")
+
+    @contextmanager
+    def brief_transaction(self) -> Iterator[Any]:
+        own = not self.connection.in_atomic_block
+        with self.transaction() as cursor:
+            if own:
+                cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{STILL_SECONDS}s'")
+            yield cursor
 
     @contextmanager
     def pipeline(self) -> Iterator[None]:

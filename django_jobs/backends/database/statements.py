@@ -43,6 +43,8 @@ HELD = "state IN ('running', 'cancel_requested')"
 """SQL for: a worker holds the job. In these very words, as they are the condition of the index of what is held."""
 NOBODY = "00000000-0000-0000-0000-000000000000"
 DEFAULT_KEEP_SECONDS = 7 * 24 * 3600.0
+STILL_SECONDS = 10
+"""How long a process may stand still in a brief transaction before it loses it."""
 
 
 class Statements(ABC):
@@ -120,6 +122,12 @@ class Statements(ABC):
     def transaction(self) -> Iterator[Any]:
         """A cursor in a transaction that may write from its first statement on."""
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            yield cursor
+
+    @contextmanager
+    def brief_transaction(self) -> Iterator[Any]:
+        """A transaction whose locks the server takes away, where it can, should this process stand still in it."""
+        with self.transaction() as cursor:
             yield cursor
 
     def pipeline(self) -> AbstractContextManager[Any]:

@@ -1,0 +1,75 @@
+"""`jobs_cronjob_work`: the schedule's loop."""
+
+from __future__ import annotations
+
+import uuid
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.core.checks import Tags
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ...scheduler.children import Children
+from ...scheduler.desk import Desk, make_desk
+from ...scheduler.loop import Loop
+from ...scheduler.runner import Runner
+from ...worker.beside import fork_to
+from ...worker.foreground import run_attempt_here
+from ...worker.stopping import StopSignals
+from ..base import seconds_above_zero
+from ..cron import CronCommand
+
+
+class Command(CronCommand):
+    """Run the schedule until told to stop."""
+
+    about = gettext_lazy(
+        "Run the schedule until told to stop: dispatch each tick when it is due, and run what has no queue in "
+        "processes beside this one. Any number of these may run at once, on any number of hosts."
+    )
+    requires_system_checks = ("django_jobs", Tags.models)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--interval",
+            type=seconds_above_zero,
+            default=60.0,
+            metavar="SECONDS",
+            help=_("How often to read the whole schedule anew, from the full minute on. Default: 60."),
+        )
+        parser.add_argument("--parent", type=int, default=0, help=SUPPRESS)  # whose end is this one's too
+
+    stop_signals: StopSignals | None = None
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        self.stop_signals = StopSignals()
+        self.stop_signals.install()
+        super().run_from_argv(argv)
+
+    def run(self, **options: Any) -> None:
+        stop = self.stop_signals or StopSignals()
+        stop.parent = options["parent"]
+        if not stop.installed:
+            stop.install()
+        desk = make_desk(inline=False, execute=run_attempt_here)
+        work = Work(desk)
+        try:
+            Loop(Runner(desk), Children(fork_to, work), stop, self.tell, options["interval"]).run()
+        finally:
+            if self.stop_signals is None:
+                stop.restore()
+
+
+class Work:
+    """What a process beside the loop does: some inline entries, up to a moment."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def __call__(self, names: Collection[str], now: datetime) -> None:
+        desk = replace(self.desk, only=frozenset(names), inline=True, holder=uuid.uuid4())
+        Runner(desk).turn(now)

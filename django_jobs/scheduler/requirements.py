@@ -1,0 +1,53 @@
+"""Whether what a tick requires has come about: the success of other entries' ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ..models import TickState
+
+OPEN = (TickState.WAITING, TickState.DISPATCHED, TickState.RUNNING)
+
+
+class Standing(NamedTuple):
+    """How an entry stands that another one requires."""
+
+    enabled: bool
+    look_at: datetime | None
+    """Every tick before this has been decided upon."""
+    state: str = ""
+    """That of its last tick up to the moment in question; blank where it has had none."""
+
+
+class Verdict(NamedTuple):
+    """Whether a tick may start. Neither ready nor refused: it waits."""
+
+    ready: bool = False
+    refusal: str = ""
+
+
+READY, WAIT = Verdict(ready=True), Verdict()
+
+
+def verdict(requires: Sequence[str], at: datetime, standings: Mapping[str, Standing]) -> Verdict:
+    """Whether a tick that is due `at` may start, by the standings of what it requires; a missing one is unknown.
+
+    The tick of the required entry that counts is its last one up to `at`: it must have been decided upon, and must have
+    succeeded.
+    """
+    waits = False
+    for name in requires:
+        standing = standings.get(name)
+        if standing is None:
+            return Verdict(refusal=f"requires {name}, which there is not")
+        if not standing.enabled:
+            return Verdict(refusal=f"requires {name}, which is disabled")
+        if standing.look_at is None or standing.look_at <= at or standing.state in OPEN:
+            waits = True
+        elif not standing.state:
+            return Verdict(refusal=f"requires {name}, which has not run yet")
+        elif standing.state != TickState.SUCCEEDED:
+            return Verdict(refusal=f"requires {name}, whose tick is {standing.state}")
+    return WAIT if waits else READY

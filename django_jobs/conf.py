@@ -43,7 +43,7 @@ PATHS = Kind(
 
 EVENTS = ("none", "odd", "all")
 SHOWS = ("lines", "tui", "json", "quiet")
-ISOLATIONS = ("pool", "inline")
+ISOLATIONS = ("pool", "fork", "inline")
 CATCH_UPS = ("skip", "one", "all")
 DEFAULT_BACKENDS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {}},
@@ -315,7 +315,9 @@ class QueueOptions:
     name: str
     max_workers: int = option(3, whole(1), "How many children a worker of this queue has.")
     isolation: str = option(
-        "pool", choice(*ISOLATIONS), "Where its jobs run: in children, or in the worker's own process."
+        "pool",
+        choice(*ISOLATIONS),
+        "Where its jobs run: in children that are reused, in a child each, or in the worker's own process.",
     )
     max_jobs_per_child: int | None = option(
         None, whole(1).or_none("no limit"), "After how many jobs a child is replaced by a fresh one."

@@ -69,6 +69,13 @@ def leave_no_transaction() -> None:
                 del connections[connection.alias]
 
 
+def close() -> None:
+    """Before this process ends."""
+    for connection in _opened.by_alias.values():
+        with contextlib.suppress(Exception):
+            connection.close()
+
+
 def drop() -> None:
     """After a timeout or a cancel: it may have struck in the middle of a query, which still runs on the connection."""
     for connection in connections.all(initialized_only=True):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import logging
@@ -42,6 +43,7 @@ from .exceptions import (
     UnknownHandler,
 )
 from .handlers import JobHandler, JobResult
+from .ids import new_id
 from .invocation import Invocation, instance_of, plan_of
 from .logs import get_logger
 from .names import check_queue
@@ -186,6 +188,22 @@ def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition,
     except BaseException as error:  # of the import of the handler's module
         return Outcome(OutcomeKind.RETRY, error=record_error(error))
     return definition, Invocation(plan, handler, definition, context_of(claim, definition, controls))
+
+
+def rehearse() -> None:
+    """Do what an attempt of each handler does before it is called, so that processes which are forked now need not do
+    it for the first time.
+    """
+    queues, now = conf.queue_names(), time.time()
+    for key in registry.handler_keys():
+        with contextlib.suppress(Exception):  # what is wrong with a handler is told where its jobs run
+            definition = JobDefinition(key, id=new_id(), queue=queues[0], max_attempts=1, timeout=1, unique=None)
+            body, signature = envelope.seal(definition)
+            claim = Claim(str(definition.id), queues[0], key, "", 1, 1, 0, False, body, signature, "", now, now)
+            _prepare(claim, NoControls())
+            _keep_seconds(definition, registry.get(key))
+            for queue in queues:
+                plan_of(registry.get(key), queue)
 
 
 def _end_of(definition: JobDefinition, claim: Claim) -> float | None:

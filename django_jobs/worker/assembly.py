@@ -42,10 +42,10 @@ def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Seq
     order.learn(conf.queue_names())
     per_queue = queues_of(order)
     executor: Executor
-    if isolation_of(order, options) == "pool":
+    if (isolation := isolation_of(order, options)) != "inline":
         executor = Pool(
             size=options.max_workers or max(q.max_workers for q in per_queue),
-            terms=terms_of(per_queue),
+            terms=terms_of(isolation, per_queue),
         )
         backend.bound_waits(conf.lease_seconds)  # not inline, where the handlers may have the same connection
     else:
@@ -87,9 +87,10 @@ def supervise(
     return Supervisor(posts, options.limits.seconds, options.stop_signals or StopSignals())
 
 
-def terms_of(queues: Sequence[QueueOptions]) -> Terms:
+def terms_of(isolation: str, queues: Sequence[QueueOptions]) -> Terms:
     """The terms for children that serve all of these queues: the strictest of them."""
     return Terms(
+        isolation=isolation,
         max_jobs=min((q.max_jobs_per_child for q in queues if q.max_jobs_per_child), default=None),
         max_memory_mb=min((q.max_memory_mb for q in queues if q.max_memory_mb), default=None),
     )

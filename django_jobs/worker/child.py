@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import connections
@@ -23,7 +22,7 @@ from ..runtime import (
 )
 from . import orphans
 from .channel import Port, TooBig
-from .interrupts import AlarmGuard, die_with_parent, ignore_stop_signals
+from .interrupts import AlarmGuard, die_with_parent
 from .slots import Slots
 from .terms import Terms
 
@@ -40,12 +39,13 @@ MOST_NOTES = 1000  # of one attempt: what comes after them is dropped
 class Child:
     """One child in its slot. Also the controls of the job it runs."""
 
-    slot: int
     slots: Slots
     inbox: Port
     outbox: Port
     parent: int
     terms: Terms
+    slot: int = 0
+    guard: AlarmGuard = field(init=False)
     running: str = ""
     queue: str = ""
     notes: int = 0
@@ -53,38 +53,42 @@ class Child:
     number: int = 0
     """Of the job or hook that runs, or ran last."""
 
-    def main(self) -> None:
-        """Work until the coordinator is gone, or the child is to be replaced."""
+    def __post_init__(self) -> None:
+        self.guard = AlarmGuard(self._deadline, self.cancelled)
+
+    def main(self) -> bool:
+        """Work until the child is to be replaced. False: until the worker was gone.
+
+        What can be made ready before the fork is: every page that a child writes to is copied for it.
+        """
         os.setpgid(0, 0)
-        ignore_stop_signals()
         die_with_parent(self.parent)
         orphans.adopt()
-        random.seed()
         self.slots.arrive(self.slot, os.getpid())
-        guard = AlarmGuard(self._deadline, self.cancelled)
         done, look_at, ended = 0, 0.0, set[int]()
         while not self.terms.are_over(done):
             message = self.inbox.receive()
             if message is None or os.getppid() != self.parent:
-                return
+                return False
             kind, number, content = message
             self.slots.take(self.slot, number)
             connections.open_afresh()
             if kind == JOBS:
-                guard.install()
-                self.run(content, guard)
+                self.run(content)
                 done += len(content)
             elif not self.condemned():
                 self.run_hooks(*content)
             if self.condemned():
-                return  # without leaving the message: what it has not run is given back
+                return True  # without leaving the message: what it has not run is given back
             self.slots.leave(self.slot)
-            if self.ended_early and orphans.children():
-                return  # the template ends them
+            if self.terms.are_for_one or (self.ended_early and orphans.children()):
+                break  # what its jobs have started ends with it
+            self.guard.install()
             if (now := time.monotonic()) > look_at:
                 look_at, ended = now + ORPHANS_SECONDS, orphans.reap(ended)
+        return True
 
-    def run(self, jobs: list[tuple[int, tuple[Any, ...]]], guard: AlarmGuard) -> None:
+    def run(self, jobs: list[tuple[int, tuple[Any, ...]]]) -> None:
         """Run the jobs of a message.
 
         What completes without an output is reported with what follows within a millisecond; until then the slot says
@@ -103,7 +107,7 @@ class Child:
                 outcome = Outcome(OutcomeKind.INTERRUPTED)  # nobody renews any more: another worker may have it
             else:
                 self.running, self.queue, self.notes = claim.id, claim.queue, 0
-                outcome = run_attempt(claim, guard, self)
+                outcome = run_attempt(claim, self.guard, self)
                 if os.getpid() != self.slots.pid(self.slot):
                     os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
                 connections.leave_no_transaction()

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class Executor(Protocol):
     """Whoever runs the jobs for a coordinator: `Pool` or `Inline`."""
 
-    isolation: str
     size: int
     notes: list[Note]
     pace: Pace
 
+    @property
+    def isolation(self) -> str: ...
     @property
     def in_hand(self) -> int: ...
     @property

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from types import FrameType
+from typing import Any
 
 from ..exceptions import JobCancelled, JobTimeout, StoreUnavailable
 from ..logs import get_logger
@@ -29,12 +30,12 @@ late, to a process that has ended, harms nobody who has its number now.
 
 
 def ignore_stop_signals() -> None:
-    """In children: the coordinator decides when they end. A no-op handler, as an ignored signal would be passed on to
-    programs that a handler starts."""
+    """In the template and its children: the coordinator decides when they end. A no-op handler, as an ignored signal
+    would be passed on to programs that a handler starts.
+    """
     signal.set_wakeup_fd(-1)
-    for number in STOPPING:
+    for number in (*STOPPING, signal.SIGCHLD):
         signal.signal(number, _nothing)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
@@ -51,13 +52,15 @@ def die_with_parent(parent: int) -> None:
 def hear_of_the_end_of_the_parent(number: signal.Signals) -> None:
     """Have this signal sent to this process when its parent ends (Linux)."""
     if sys.platform == "linux":
-        libc().prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        prctl()(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 @cache
-def libc() -> ctypes.CDLL:
-    """The C library; loaded once, as it takes longer than what is asked of it."""
-    return ctypes.CDLL(None, use_errno=True)
+def prctl() -> Any:
+    """The function of the C library by which Linux takes wishes of a process. Made ready once, for all forks."""
+    function = ctypes.CDLL(None, use_errno=True).prctl
+    function.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    return function
 
 
 class Patience:

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Collection
 
-from .interrupts import libc
+from .interrupts import prctl
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -21,7 +21,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 def adopt() -> None:
     """From now on, orphans among the descendants of this process become its children."""
     if sys.platform == "linux":
-        libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl()(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_all_but(known: Collection[int]) -> None:
@@ -46,9 +46,14 @@ def reap(seen: Collection[int]) -> set[int]:
 
 def children() -> list[int]:
     """The children of this process, those that have ended included."""
-    with contextlib.suppress(FileNotFoundError), open("/proc/thread-self/children") as file:
-        return [int(word) for word in file.read().split()]
-    return []
+    try:
+        fd = os.open("/proc/thread-self/children", os.O_RDONLY)
+    except FileNotFoundError:
+        return []
+    try:
+        return [int(word) for word in os.read(fd, 100_000).split()]
+    finally:
+        os.close(fd)
 
 
 def _has_ended(pid: int) -> bool:

@@ -10,11 +10,12 @@ WEIGHT = 0.1
 
 
 class Pace:
-    """What recent runs took, over all and by handler."""
+    """What recent runs took, over all and by handler. A job costs `overhead` seconds beside its run."""
 
-    def __init__(self, children: int, most: int) -> None:
+    def __init__(self, children: int, most: int, overhead: float = 0.0) -> None:
         self.children = children
         self.most = most
+        self.overhead = overhead
         self._mean: float | None = None
         self._by_handler: dict[str, float] = {}
 
@@ -32,7 +33,7 @@ class Pace:
         """How many jobs to have in hand: one a child, and what the children do within 50 ms."""
         if self._mean is None:
             return self.children
-        ahead = HORIZON_SECONDS / max(self._mean, 1e-6)
+        ahead = HORIZON_SECONDS / max(self._mean + self.overhead, 1e-6)
         return min(int(self.children * (1 + ahead)), max(self.most, self.children))
 
     def is_quick(self, handler: str) -> bool:

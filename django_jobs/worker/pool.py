@@ -21,7 +21,7 @@ from ..conf import conf
 from ..exceptions import InvalidHandler, UnknownHandler
 from ..logs import facts, get_logger
 from ..retry import OutcomeKind
-from ..runtime import Claim, ErrorRecord, Outcome, keep_seconds
+from ..runtime import Claim, ErrorRecord, Outcome, keep_seconds, rehearse
 from ..settlement import Settlement
 from .channel import Channel, Port, TooBig
 from .child import DONE, HOOK, JOBS, unpacked
@@ -58,6 +58,7 @@ class _Sent(NamedTuple):
 
 
 class _Kill(NamedTuple):
+    pid: int
     job: int
     reason: OutcomeKind
 
@@ -100,7 +101,6 @@ class Pool:
 
     size: int
     terms: Terms = field(default_factory=Terms)
-    isolation: str = "pool"
     notes: list[Note] = field(default_factory=list)
     pace: Pace = field(init=False)
     _before_fork: Callable[[], None] = field(init=False)
@@ -130,10 +130,11 @@ class Pool:
         """
         self._before_fork = before_fork
         load_handlers()
+        rehearse()
         gc.collect()
         give_memory_back()
         gc.freeze()  # what is loaded stays: the collector need not look at it again and again
-        self.pace = Pace(self.size, 4 * conf.claim_batch)
+        self.pace = Pace(self.size, 4 * conf.claim_batch, self.terms.overhead_seconds)
         self._open()
 
     def _open(self) -> None:
@@ -148,6 +149,11 @@ class Pool:
         self._template.start()
         for slot in range(self.size):
             self._spawn(slot)
+
+    @property
+    def isolation(self) -> str:
+        """In what its jobs run."""
+        return self.terms.isolation
 
     @property
     def in_hand(self) -> int:
@@ -205,7 +211,7 @@ class Pool:
         group: list[Claim] = []
         claims = list(claims)
         self._waiting += len(claims)
-        most = max(min(conf.message_jobs, len(claims) // self.size), 1)
+        most = 1 if self.terms.are_for_one else max(min(conf.message_jobs, len(claims) // self.size), 1)
         for claim in claims:
             quick = not claim.suspect and self.pace.is_quick(claim.handler)
             if group and (not quick or len(group) >= most):
@@ -369,8 +375,8 @@ class Pool:
         if death.ended_for == "lease":
             return Outcome(OutcomeKind.INTERRUPTED)
         if death.ended_for == "deadline":
-            seat.killed = _Kill(job, OutcomeKind.TIMED_OUT)
-        if seat.killed is None:
+            seat.killed = _Kill(death.pid, job, OutcomeKind.TIMED_OUT)
+        if seat.killed is None or seat.killed.pid != death.pid:
             return Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", f"the process that ran the job was {death}"))
         if seat.killed.job != job or seat.killed.reason not in _STUBBORN:
             return Outcome(OutcomeKind.INTERRUPTED)  # a neighbour: what the child was killed for had just ended
@@ -391,7 +397,8 @@ class Pool:
         now = time.monotonic()
         for slot, seat in enumerate(self._seats):
             job = self._slots.job(slot)
-            if not (job and seat.alive and seat.killed is None and now > self._kill_at(slot)):
+            killed = seat.killed is not None and seat.killed.pid == self._slots.pid(slot)
+            if not (job and seat.alive and not killed and now > self._kill_at(slot)):
                 continue
             if seat.condemned != job:
                 seat.condemned = job
@@ -405,8 +412,8 @@ class Pool:
             self._kill(slot, job, reason)
 
     def _kill(self, slot: int, job: int, reason: OutcomeKind) -> None:
-        self._seats[slot].killed = _Kill(job, reason)
         if pid := self._slots.pid(slot):
+            self._seats[slot].killed = _Kill(pid, job, reason)
             kill_group(pid)
 
     def _spawn(self, slot: int) -> None:

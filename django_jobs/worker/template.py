@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
+from .. import connections as job_connections
 from ..conf import conf
 from ..logs import get_logger
 from . import orphans
@@ -161,15 +162,17 @@ class _Mother:
         self.coordinator = coordinator
         self.children: dict[int, int] = {}
         self.ended_for: dict[int, str] = {}
+        self.alarm = socket.socketpair()
+        t = template
+        self.child = Child(t.slots, Port(t.jobs.far), Port(t.reports.far), os.getpid(), t.terms)
 
     def main(self) -> None:
         os.setpgid(0, 0)
         ignore_stop_signals()
         orphans.adopt()
-        near, far = socket.socketpair()
+        near, far = self.alarm
         near.setblocking(False)
         far.setblocking(False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
         hear_of_the_end_of_the_parent(signal.SIGTERM)  # not SIGKILL: the children, and what they started, end first
         gc.collect()
@@ -187,12 +190,9 @@ class _Mother:
                     slot = self.control.receive()
                     if slot is None:
                         return
-                    self.fork(slot, (near, far))
+                    self.fork(slot)
 
-    def fork(self, slot: int, own: tuple[socket.socket, socket.socket]) -> None:
-        mother = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
+    def fork(self, slot: int) -> None:
         try:
             pid = os.fork()
         except OSError as error:
@@ -206,30 +206,37 @@ class _Mother:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for end in (*own, self.control.end):
+            for end in (*self.alarm, self.control.end):
                 end.close()
-            t = self.template
-            Child(slot, t.slots, Port(t.jobs.far), Port(t.reports.far), mother, t.terms).main()
-            status = 0
+            self.child.slot = slot
+            status = 0 if self.child.main() else os.EX_UNAVAILABLE
         except BaseException:
             traceback.print_exc()
         finally:
             try:
-                connections.close_all()
+                job_connections.close()
                 sys.stdout.flush()
                 sys.stderr.flush()
             finally:
                 os._exit(status)
 
     def report_deaths(self) -> None:
-        """Tell the coordinator of children that have ended, and end what they have left behind."""
+        """Tell the coordinator of children that have ended, and end what they have left behind.
+
+        One that has done its one job is replaced at once: a message there and back for each job would take too long.
+        """
         some = False
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 some = True
                 pid, status = ended
-                if pid in self.children:
-                    self.control.send((self.children.pop(pid), pid, status, self.ended_for.pop(pid, "")))
+                slot = self.children.pop(pid, None)
+                if slot is None:
+                    continue
+                if self.template.terms.are_for_one and status == 0 and not self.template.slots.message(slot):
+                    self.fork(slot)
+                else:
+                    self.control.send((slot, pid, status, self.ended_for.pop(pid, "")))
         if some:
             orphans.end_all_but(self.children)
 

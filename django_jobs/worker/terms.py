@@ -6,13 +6,29 @@ from dataclasses import dataclass
 
 from .memory import resident_mb
 
+OVERHEAD_SECONDS = {"pool": 0.0, "fork": 0.004}
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """When a child is replaced by a fresh one: after so many jobs, or when it has grown beyond a size. None: never."""
+    """When a child is replaced by a fresh one: after so many jobs, or when it has grown beyond a size. None: never.
 
+    With `isolation` `fork`, each child runs one job.
+    """
+
+    isolation: str = "pool"
     max_jobs: int | None = None
     max_memory_mb: int | None = None
+
+    @property
+    def are_for_one(self) -> bool:
+        """Whether each job has a child of its own."""
+        return self.isolation != "pool"
+
+    @property
+    def overhead_seconds(self) -> float:
+        """About what a job costs beside its run."""
+        return OVERHEAD_SECONDS[self.isolation]
 
     def are_over(self, jobs: int) -> bool:
         """Whether this process, which has done so many jobs, has to go."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 import time
+from collections import deque
+from itertools import repeat
 from typing import Any
 
 from django.db import connection, transaction
@@ -257,6 +261,52 @@ class Grandchild(JobHandler):
         while True:
             with contextlib.suppress(BaseException):
                 program.wait()
+
+
+@register("trial.hostile")
+class Hostile(JobHandler):
+    """Does not want to end: `payload["how"]` is what it does instead. Says first in which process, and when."""
+
+    def handle(self, ctx: JobContext) -> None:
+        append(ctx.payload["path"], f"{os.getpid()} {time.monotonic()}")
+        getattr(self, ctx.payload["how"])(ctx)
+
+    def holds_the_interpreter(self, ctx: JobContext) -> None:
+        deque(repeat(None), maxlen=0)  # a loop in C, which looks for no signal
+
+    def matches(self, ctx: JobContext) -> None:
+        re.match(r"(a|aa|a*)*$", "a" * 60 + "b")
+
+    def raises_to_a_power(self, ctx: JobContext) -> None:
+        pow(7, 10**9)
+
+    def catches(self, ctx: JobContext) -> None:
+        while True:
+            with contextlib.suppress(BaseException):
+                time.sleep(0.05)
+
+    def blocks(self, ctx: JobContext) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        while True:
+            time.sleep(0.05)
+
+    def forks(self, ctx: JobContext) -> None:
+        for _ in range(3):
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+                append(ctx.payload["path"], f"{os.getpid()} daemon")
+                break
+        self.catches(ctx)
+
+    def leaks(self, ctx: JobContext) -> None:
+        while True:
+            HOARD.append(b"x" * (1 << 20))
+            time.sleep(0.01)
+
+    def dies(self, ctx: JobContext) -> None:
+        ctypes.string_at(0)
 
 
 @register("trial.daemon")

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from django_jobs import Jobs
+from django_jobs import JobRef, Jobs
 from django_jobs.backends.database import DatabaseBackend
 from tests.processes.test_ends import alive
 from tests.support.waiting import wait_until
-from tests.support.worker import counts, lines, wait_finished, worker
+from tests.support.worker import WorkerProcess, counts, lines, wait_finished, worker
+
+ISOLATIONS = ("pool", "fork")
+FRESH = ("fork",)
+TIMEOUT, GRACE = 1.0, 0.5
+SLACK = 1.5
+"""Seconds, for a machine that has others to serve too."""
+HOSTILE = (
+    *("holds_the_interpreter", "matches", "raises_to_a_power", "catches"),
+    *("blocks", "forks", "leaks", "dies"),
+)
 
 
 @pytest.fixture
@@ -19,7 +30,82 @@ def database() -> str:
     return "default"
 
 
+# -- a process for each job ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isolation", FRESH)
+def test_each_job_has_a_process_of_its_own(queue: DatabaseBackend, proof: Path, isolation: str) -> None:
+    hooks = proof.with_name("hooks")
+    for mb in (1, 1, 1, 1):
+        Jobs.push("trial.hoard", {"mb": mb, "path": str(proof)})
+    with_hooks = Jobs.push("trial.hooks", {"path": str(hooks), "failures": 1})
+    with worker(queue, "default", "--isolation", isolation, "--max-workers", "2") as w:
+        wait_until(lambda: len(lines(hooks)) == 5, "the hooks to run")
+        wait_finished(queue)
+        assert w.stop() == 0, w.text
+    assert len(set(lines(proof))) == 4
+    assert with_hooks.refresh().state == "completed"
+    assert lines(hooks) == ["before_run", "on_retry as asked", "before_run", "after_run", "on_success done"]
+
+
+@pytest.mark.parametrize("isolation", FRESH)
+def test_a_poison_job_is_stopped_and_its_neighbours_are_not_charged(
+    queue: DatabaseBackend, proof: Path, isolation: str
+) -> None:
+    good = [Jobs.push("trial.noop") for _ in range(5)]
+    poison = Jobs.define("trial.die", {"path": str(proof)}).backoff("none").dispatch()
+    good += [Jobs.push("trial.noop") for _ in range(5)]
+    with worker(queue, "default", "--isolation", isolation, "--max-workers", "2", "--stop-when-empty") as w:
+        assert w.wait() == 0, w.text
+    record = poison.refresh()
+    assert (record.state, record.reason, record.crashes, len(lines(proof))) == ("failed", "crashed", 3, 3)
+    assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in good} == {("completed", 1, 0)}
+
+
+# -- jobs that do not want to end ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_a_job_that_does_not_want_to_end_is_ended_in_time_and_hurts_nobody(
+    queue: DatabaseBackend, tmp_path: Path, isolation: str
+) -> None:
+    proofs = {how: tmp_path / how for how in HOSTILE}
+    refs, neighbours = {}, []
+    for how, file in proofs.items():
+        payload = {"how": how, "path": str(file)}
+        refs[how] = Jobs.define("trial.hostile", payload).timeout(TIMEOUT).backoff("none").dispatch()
+        neighbours += [Jobs.push("trial.sleep", {"seconds": 0.05}) for _ in range(3)]
+    ended: dict[str, float] = {}
+    arguments = ("default", "--isolation", isolation, "--max-workers", "2")
+    with worker(queue, *arguments, JOBS_KILL_GRACE=GRACE, JOBS_MAX_CRASHES=1) as w:
+        wait_until(lambda: seen_to_end(refs, proofs, ended) == set(HOSTILE), "all of them to be ended", 60)
+        wait_finished(queue)
+        assert not [line for file in proofs.values() for line in lines(file) if is_left(line, w)]
+        assert w.stop() == 0, w.text
+    assert {how: ref.refresh().reason for how, ref in refs.items()} == {
+        how: "crashed" if how == "dies" else "timed_out" for how in HOSTILE
+    }
+    assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in neighbours} == {("completed", 1, 0)}
+    print({how: round(seconds, 2) for how, seconds in ended.items()})
+    assert max(ended.values()) <= 1.1 * (TIMEOUT + GRACE) + SLACK, ended
+
+
+def seen_to_end(refs: dict[str, JobRef], proofs: dict[str, Path], ended: dict[str, float]) -> set[str]:
+    """Which have been seen to be finished; `ended` is told how long after their start."""
+    for how in set(refs) - set(ended):
+        if refs[how].refresh().is_finished:
+            ended[how] = time.monotonic() - float(lines(proofs[how])[0].split()[1])
+    return set(ended)
+
+
+def is_left(line: str, w: WorkerProcess) -> bool:
+    """Whether a process that a job has named is still there, and not as a child of the worker."""
+    pid = int(line.split()[0])
+    return alive(pid) and pid not in w.children()
+
+
 ENDS = {"told": {"seconds": 60}, "killed": {"seconds": 60, "deaf": True}, "dead": {"die": True}}
+
 
 # -- what jobs leave behind ---------------------------------------------------------------------------------------
 

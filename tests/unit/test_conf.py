@@ -85,7 +85,7 @@ def test_the_options_of_a_queue_are_parted_into_the_workers_and_the_jobs():
         ({5: {}}, "'5'"),
         ({"mail": {"max_worker": 2}}, r"JOBS_QUEUES\['mail'\]: unknown option 'max_worker'.*max_workers"),
         ({"mail": {"queue": "other"}}, "unknown option 'queue'"),
-        ({"mail": {"isolation": "thread"}}, r"\['isolation'\] is 'thread'. Make it one of pool, inline"),
+        ({"mail": {"isolation": "thread"}}, r"\['isolation'\] is 'thread'. Make it one of pool"),
     ],
 )
 def test_a_wrong_queue_is_named(value, says):

@@ -22,6 +22,16 @@ BUILTINS = {
     "command": "django_jobs.handlers.command.CommandHandler",
     "callable": "django_jobs.handlers.callable.CallableHandler",
 }
+CANNED = {
+    f"jobs_test.{name}": f"django_jobs.handlers.canned.{path}"
+    for name, path in {
+        "success": "Success",
+        "failed": "Failed",
+        "timeout": "Timeout",
+        "cancel_requested": "CancelRequested",
+    }.items()
+}
+"""Those of `jobs_test`: known to every worker, and in no list. They can do no harm."""
 C = TypeVar("C", bound=type)
 
 _declared: dict[str, type] = {}
@@ -145,6 +155,7 @@ def _is(key: str, handler: type) -> bool:
 def _resolve(alias: str) -> type:
     key = canonical(alias)
     target: Any = conf.handlers.get(key) or (BUILTINS.get(key) if key in conf.builtins else None) or _declared.get(key)
+    target = target or CANNED.get(key)
     if target is None and ":" in key:
         target = _method_of(key)
     if target is None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
@@ -125,6 +126,27 @@ class JobsCommand(BaseCommand):
         except (DatabaseError, InterfaceError, ImproperlyConfigured):
             return ""
 
+    def check_workable(self, backend: Backend) -> None:
+        """End with 1 where no worker can work on what is enqueued there."""
+        facts = {"backend": backend.alias}
+        if not backend.supports.claim:
+            raise CommandError(_("The backend '%(backend)s' keeps no jobs, so there is nothing to work on.") % facts)
+        if not backend.supports.shared:
+            raise CommandError(
+                _("The backend '%(backend)s' keeps its jobs in the process that made them, not here.") % facts
+            )
+
+    def add_for_trials(self, parser: ArgumentParser) -> None:
+        """`--force`, of what is for trying things out."""
+        parser.add_argument("--force", action="store_true", help=_("Though DEBUG is False."))
+
+    def refuse_in_production(self, options: dict[str, Any]) -> None:
+        """End with 1 where DEBUG is False, unless it is forced."""
+        if not settings.DEBUG and not options["force"]:
+            raise CommandError(
+                _("This is for trying things out, and DEBUG is False here. Give --force to do it anyway.")
+            )
+
     # -- ends -------------------------------------------------------------------------------------------------
 
     def usage_error(self, message: str) -> NoReturn:
@@ -157,6 +179,14 @@ def queue_names(text: str) -> list[str]:
     """Queue names with commas between."""
     try:
         return [check_queue(name.strip()) for name in text.split(",")]
+    except InvalidDefinition as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def queue_name(text: str) -> str:
+    """The name of a queue."""
+    try:
+        return check_queue(text.strip())
     except InvalidDefinition as error:
         raise ArgumentTypeError(str(error)) from None
 

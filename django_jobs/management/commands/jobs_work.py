@@ -327,13 +327,7 @@ class Command(JobsCommand):
 
     def check_backend(self, backend: Backend) -> None:
         """End with 1 where there is nothing to work on."""
-        facts = {"backend": backend.alias}
-        if not backend.supports.claim:
-            raise CommandError(_("The backend '%(backend)s' keeps no jobs, so there is nothing to work on.") % facts)
-        if not backend.supports.shared:
-            raise CommandError(
-                _("The backend '%(backend)s' keeps its jobs in the process that made them, not here.") % facts
-            )
+        self.check_workable(backend)
         with suppress(StoreUnavailable), Patience(conf.lease_seconds / 2):  # one that is away is waited for
             if problem := backend.not_ready():
                 raise CommandError(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -15,12 +16,17 @@ from django.utils.module_loading import import_string
 
 from . import registry
 from .backends import Backend, build
-from .conf import DEFAULT_OPTIONS, QueueOptions, Setting, conf, declared, parse_queues
+from .conf import DEFAULT_OPTIONS, QueueOptions, Setting, conf, declared, is_listed, parse_queues
 from .defaults import site_defaults
 from .definition import JobDefinition
-from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
+from .exceptions import InvalidDefinition, InvalidHandler, InvalidSchedule, UnknownHandler
 from .findings import finding
 from .handlers import JobHandler, typed
+from .handlers.command import parse_command
+from .scheduler import sources
+from .scheduler.entries import Problem
+from .scheduler.order import order
+from .scheduler.timing import default_zone_name, zone_of
 from .settlement import HISTORY_ENTRY_BYTES
 from .worker.channel import MESSAGE_BYTES
 
@@ -51,7 +57,7 @@ def _settings(*names: str) -> list[Setting[Any]]:
 @checks.register("django_jobs")
 def check_values(app_configs: Apps, **_: Any) -> Messages:
     """E009: every setting is of its kind: a text in the place of a list would allow each of its parts."""
-    said_elsewhere = _settings("handlers", "queues", "backoff")
+    said_elsewhere = _settings("handlers", "queues", "backoff", "schedule")
     return [
         finding("E009", f"{setting.name} is {_shown(setting)}.", f"Make it {setting.kind.says}.")
         for setting in declared()
@@ -284,6 +290,59 @@ def check_backends(app_configs: Apps, **_: Any) -> Messages:
 def check_stores(app_configs: Apps, databases: Collection[str] | None = None, **_: Any) -> Messages:
     """W011, W012: the servers are fit. Only where `migrate` runs, or `check --database`."""
     return [message for backend in _backends() for message in backend.check_store(databases or ())]
+
+
+# -- the schedule ---------------------------------------------------------------------------------------------
+
+
+SCHEDULE = "django_jobs_schedule"
+"""A tag of its own: a worker starts whatever an entry has wrong, as one entry never stops the rest."""
+
+
+@checks.register(SCHEDULE)
+def check_schedule(app_configs: Apps, **_: Any) -> Messages:
+    """E020 to E026, W022: each entry of the schedule holds, and has a place in the order."""
+    if not _fit(*_READ_BY_THE_SCHEDULE):
+        return []
+    try:
+        zone_of(default_zone_name())
+    except InvalidSchedule as error:  # said once, and not for each entry
+        return [finding("E024", f"JOBS_SCHEDULE_TIMEZONE: {error}")]
+    loaded = sources.load()
+    return [_found(problem) for problem in (*loaded.problems, *order(loaded.entries).problems)]
+
+
+_READ_BY_THE_SCHEDULE = ("handlers", "builtins", "aliases", "schedule_timezone", "backends", "default_backend")
+
+
+def _found(problem: Problem) -> checks.CheckMessage:
+    entry = f", entry {problem.entry!r}" if problem.entry else ""
+    return finding(problem.rule, f"{problem.origin}{entry}: {problem.message}")
+
+
+@checks.register(SCHEDULE)
+def check_schedule_words(app_configs: Apps, **_: Any) -> Messages:
+    """W020, W021: environments are spelt alike, and commands are allowed."""
+    if not _fit(*_READ_BY_THE_SCHEDULE, "environment", "commands_allowed"):
+        return []
+    entries = sources.load().entries
+    uses = Counter(word for entry in entries for word in entry.environments)
+    uses[conf.environment] += len(entries) + 1
+    found: Messages = []
+    for entry in entries:
+        where = f"{entry.origin}, entry {entry.name!r}"
+        for word in entry.environments:
+            near = [meant for meant in uses if uses[meant] > uses[word] and _is_almost(word, meant)]
+            found += [finding("W020", f"{where}: the environment {word!r} is almost {near[0]!r}.")] if near else []
+        if entry.handler == "command":
+            name, _args, _options = parse_command(entry.payload)
+            if not is_listed(name, conf.commands_allowed):
+                found.append(finding("W021", f"{where}: the command {name!r} is not allowed."))
+    return found
+
+
+def _is_almost(word: str, meant: str) -> bool:
+    return word != meant and bool(get_close_matches(word.lower(), [meant.lower()], 1, CLOSE))
 
 
 # -- what depends on several settings -------------------------------------------------------------------------

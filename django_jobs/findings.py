@@ -63,6 +63,31 @@ RULES = {
         "A handler has a `payload_type` that can't be used, or `msgspec` is not installed.",
         "Install 'django-jobs-queue[typed]', and give a dataclass, an attrs class or a msgspec.Struct.",
     ),
+    "E020": Rule(
+        "`JOBS_SCHEDULE`, or the `schedule` of an app's `jobs.py`, can't be read, or fails.",
+        "Make it a list or a dict of entries, or a function that gets a Scheduler; mend what it raises.",
+    ),
+    "E021": Rule(
+        "A field of an entry of the schedule does not hold, or its jobs could not be dispatched.",
+        "Mend that entry. The others run.",
+    ),
+    "E022": Rule(
+        "An entry of the schedule has a bad cron expression or frequency, one that never matches, or none.",
+        "Mend it; `manage.py jobs_cronjob_test` looks at an expression.",
+    ),
+    "E023": Rule(
+        "The handler of an entry of the schedule is not registered, or none.",
+        "Mend the handler's key, or register it: in JOBS, by JOBS_BUILTINS, or in an app's jobs.py.",
+    ),
+    "E024": Rule(
+        "`JOBS_SCHEDULE_TIMEZONE`, or the time zone of an entry of the schedule, is not one.",
+        "Give a name that this host knows, such as 'Europe/Berlin'; the package tzdata has them all.",
+    ),
+    "E025": Rule("Two entries of the schedule have the same name.", "Give one of them another: named()."),
+    "E026": Rule(
+        "Entries of the schedule depend on each other in a circle.",
+        "Take one of the dependencies out. Until then none of them runs.",
+    ),
     "W001": Rule(
         "SQLite's transactions are deferred, so that a worker and a web process can fail with 'database is locked'.",
         'Add "transaction_mode": "IMMEDIATE" to the OPTIONS of the database.',
@@ -125,6 +150,18 @@ RULES = {
     "W015": Rule(
         "A queue on SQLite has more than 4 workers: where their handlers write, they wait for each other.",
         "Lower max_workers, or move to PostgreSQL or MariaDB.",
+    ),
+    "W020": Rule(
+        "An environment of an entry of the schedule is almost `JOBS_ENVIRONMENT`, or almost that of more entries.",
+        "Mend its spelling, or leave it where it is meant.",
+    ),
+    "W021": Rule(
+        "An entry of the schedule runs a management command that `JOBS_COMMANDS_ALLOWED` does not name: it will fail.",
+        "Add the command to JOBS_COMMANDS_ALLOWED.",
+    ),
+    "W022": Rule(
+        "An entry of the schedule depends on one that the code does not have, or that has no place in the order.",
+        "Mend the name, unless an entry in the database has it. While it is nowhere, the entry does not run.",
     ),
 }
 

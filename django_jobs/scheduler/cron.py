@@ -44,7 +44,8 @@ class Cron:
     """An expression that holds. `parse()` makes one."""
 
     expression: str
-    has_seconds: bool
+    fields: tuple[str, ...]
+    """The parts of the expression, of what an alias stands for."""
     day_or: bool
     minutes: tuple[int, ...] = field(repr=False, compare=False)
     hours: tuple[int, ...] = field(repr=False, compare=False)
@@ -55,6 +56,11 @@ class Cron:
 
     def __str__(self) -> str:
         return self.expression
+
+    @property
+    def has_seconds(self) -> bool:
+        """Whether it has a sixth field."""
+        return len(self.fields) == 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ def parse(expression: str, *, seconds: bool = False, day_or: bool = True) -> Cro
         )
     return Cron(
         expression=" ".join(fields) if text is expression else expression.strip(),
-        has_seconds=seconds,
+        fields=tuple(fields),
         day_or=day_or,
         minutes=minute.values,
         hours=hour.values,

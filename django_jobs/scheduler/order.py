@@ -48,11 +48,11 @@ def order(entries: Iterable[Entry]) -> Ordered:
 def _problem(entry: Entry, left: Mapping[str, Iterable[str]], known: Mapping[str, Entry]) -> Problem:
     unknown = [other for other in left[entry.name] if other not in known]
     if unknown:
-        return Problem(entry.name, f"it depends on {unknown[0]!r:.80}, which is no entry.", "E026", entry.origin)
+        return Problem(entry.name, f"it depends on {unknown[0]!r:.80}, which is no entry.", "W022", entry.origin)
     if cycle := _cycle(entry.name, left):
-        return Problem(entry.name, f"it depends on itself: {' -> '.join(cycle)}.", "E027", entry.origin)
+        return Problem(entry.name, f"it depends on itself: {' -> '.join(cycle)}.", "E026", entry.origin)
     blocked = next(other for other in left[entry.name] if other in left)
-    return Problem(entry.name, f"it depends on {blocked!r}, which has no place in the order.", "E026", entry.origin)
+    return Problem(entry.name, f"it depends on {blocked!r}, which has no place in the order.", "W022", entry.origin)
 
 
 def _cycle(name: str, left: Mapping[str, Iterable[str]]) -> list[str]:

@@ -47,11 +47,19 @@ class Untypable(Handler):
     payload_type = staticmethod(print)
 
 
+def entry(**more):
+    return {"handler": "trial.noop", "daily": True, **more}
+
+
+def failing_schedule(scheduler):
+    raise RuntimeError("no luck")
+
+
+TAGS = ["django_jobs", "django_jobs_schedule"]
+
+
 def found(deploy=False):
-    return [
-        message.id
-        for message in checks.run_checks(tags=["django_jobs"], include_deployment_checks=deploy, databases=[])
-    ]
+    return [message.id for message in checks.run_checks(tags=TAGS, include_deployment_checks=deploy, databases=[])]
 
 
 def test_the_test_project_passes_every_check():
@@ -153,6 +161,46 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E008", "JOBS_MAX_RESULT_BYTES", 200_000, 90_000),
         ("E008", "JOBS_MAX_TRACEBACK_BYTES", 100_000, 16_384),
         ("W004", "JOBS_PAYLOD_BYTES", 1, None),
+        ("E020", "JOBS_SCHEDULE", 5, []),
+        ("E020", "JOBS_SCHEDULE", "no.such.schedule", {}),
+        ("E020", "JOBS_SCHEDULE", failing_schedule, lambda s: None),
+        ("E021", "JOBS_SCHEDULE", {"a": entry(priority=101)}, {"a": entry(priority=100)}),
+        ("E021", "JOBS_SCHEDULE", {"a": entry(colour="red")}, [entry()]),
+        ("E022", "JOBS_SCHEDULE", {"a": {"handler": "trial.noop"}}, {"a": entry()}),
+        ("E022", "JOBS_SCHEDULE", {"a": entry(daily_at="25:00")}, {"a": entry(at="23:00")}),
+        (
+            "E022",
+            "JOBS_SCHEDULE",
+            {"a": {"handler": "trial.noop", "cron": "0 0 30 2 *"}},
+            {"a": {"handler": "trial.noop", "cron": "0 0 29 2 *"}},
+        ),
+        ("E023", "JOBS_SCHEDULE", {"a": {"handler": "no.such", "daily": True}}, {"a": entry()}),
+        ("E023", "JOBS_SCHEDULE", {"a": {"callable": "os.getcwd", "daily": True}}, {"a": entry()}),
+        ("E024", "JOBS_SCHEDULE", {"a": entry(timezone="Nowhere")}, {"a": entry(timezone="Asia/Tokyo")}),
+        ("E024", "JOBS_SCHEDULE_TIMEZONE", "Nowhere", "Asia/Tokyo"),
+        ("E025", "JOBS_SCHEDULE", [entry(), entry()], [entry(), entry(name="other")]),
+        (
+            "E026",
+            "JOBS_SCHEDULE",
+            {"a": entry(depends_on="b"), "b": entry(requires=["a"])},
+            {"a": entry(depends_on="b"), "b": entry()},
+        ),
+        ("W020", "JOBS_SCHEDULE", {"a": entry(environments="Production")}, {"a": entry(environments="production")}),
+        (
+            "W020",
+            "JOBS_SCHEDULE",
+            {"a": entry(environments="staging"), "b": entry(environments=["stagin", "staging"])},
+            {"a": entry(environments="staging"), "b": entry(environments="canary")},
+        ),
+        (
+            "W021",
+            "JOBS_SCHEDULE",
+            {"a": {"command": "flush", "daily": True}},
+            {"a": {"command": "app:clearsessions", "daily": True}},
+        ),
+        ("W022", "JOBS_SCHEDULE", {"a": entry(depends_on="nobody")}, {"a": entry(depends_on="b"), "b": entry()}),
+        ("E009", "JOBS_SCHEDULE_CATCH_UP", "sometimes", "one"),
+        ("E009", "JOBS_SCHEDULE_CATCH_UP_LIMIT", 0, 1),
     ],
 )
 def test_each_mistake_in_the_settings_is_found_and_its_mending_too(settings, check, name, bad, good):
@@ -163,6 +211,25 @@ def test_each_mistake_in_the_settings_is_found_and_its_mending_too(settings, che
     else:
         setattr(settings, name, good)
     assert found() == []
+
+
+def test_a_bad_entry_is_named_and_so_is_where_it_comes_from(settings):
+    settings.JOBS_SCHEDULE = {"nightly": entry(handler="no.such"), "good": entry(), "after": entry(requires="nightly")}
+    says = [message.msg for message in messages()]
+    assert "JOBS_SCHEDULE, entry 'nightly': no handler is registered as 'no.such'" in says[0]
+    assert says[1] == "JOBS_SCHEDULE, entry 'after': it depends on 'nightly', which is no entry."
+    assert len(says) == 2
+
+
+def test_a_bad_zone_of_the_schedule_is_said_once(settings):
+    settings.JOBS_SCHEDULE = {"a": entry(), "b": entry()}
+    settings.JOBS_SCHEDULE_TIMEZONE = "Nowhere"
+    assert found() == ["django_jobs.E024"]
+
+
+def test_what_is_wrong_with_an_entry_keeps_no_worker_from_starting(settings):
+    settings.JOBS_SCHEDULE = {"a": entry(handler="no.such")}
+    assert checks.run_checks(tags=["django_jobs"], databases=[]) == []
 
 
 def test_unverified_signatures_are_a_warning_before_a_deployment(settings):
@@ -218,7 +285,7 @@ def test_a_database_that_cannot_keep_jobs_is_an_error(vendor):
 
 
 def messages(deploy=False, databases=None):
-    return checks.run_checks(tags=["django_jobs"], include_deployment_checks=deploy, databases=databases)
+    return checks.run_checks(tags=TAGS, include_deployment_checks=deploy, databases=databases)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +354,7 @@ def test_no_value_of_a_setting_breaks_the_checks(settings, setting):
 @pytest.mark.parametrize("setting", [setting.name for setting in declared()])
 def test_a_value_of_a_wrong_kind_is_found_whatever_the_setting(settings, setting):
     setattr(settings, setting, object())
-    assert {message.id[-4:] for message in messages()} & {"E001", "E002", "E003", "E009"}
+    assert {message.id[-4:] for message in messages()} & {"E001", "E002", "E003", "E009", "E020"}
 
 
 # -- before a deployment ----------------------------------------------------------------------------------------------
@@ -334,7 +401,7 @@ def test_every_rule_of_the_table_has_a_test_and_every_id_is_in_the_table():
     tests = Path(__file__).read_text() + (root / "tests/integration/test_checks.py").read_text()
     assert [rule for rule in RULES if rule not in tests] == []
     code = [path.read_text() for path in (root / "django_jobs").rglob("*.py")]
-    used = {rule for text in code for rule in re.findall(r'finding\(\s*"([EW]\d{3})"', text)}
+    used = {rule for text in code for rule in re.findall(r'"([EW]\d{3})"(?!: Rule)', text)}
     assert used == set(RULES)
 
 

@@ -33,7 +33,7 @@ def test_what_is_depended_on_comes_first() -> None:
 def test_an_unknown_dependency_blocks_what_depends_on_it_alone() -> None:
     entries, problems = order([entry("a", "nobody"), entry("b", "a"), entry("c")])
     assert [found.name for found in entries] == ["c"]
-    assert [(p.entry, p.rule) for p in problems] == [("a", "E026"), ("b", "E026")]
+    assert [(p.entry, p.rule) for p in problems] == [("a", "W022"), ("b", "W022")]
     assert "depends on 'nobody', which is no entry" in problems[0].message
     assert "depends on 'a', which has no place" in problems[1].message
 
@@ -41,7 +41,7 @@ def test_an_unknown_dependency_blocks_what_depends_on_it_alone() -> None:
 def test_a_cycle_blocks_what_depends_on_it_alone() -> None:
     entries, problems = order([entry("a", "b"), entry("b", "c"), entry("c", "a"), entry("d", "c"), entry("e")])
     assert [found.name for found in entries] == ["e"]
-    assert [(p.entry, p.rule) for p in problems] == [("a", "E027"), ("b", "E027"), ("c", "E027"), ("d", "E026")]
+    assert [(p.entry, p.rule) for p in problems] == [("a", "E026"), ("b", "E026"), ("c", "E026"), ("d", "W022")]
     assert "it depends on itself: a -> b -> c -> a" in problems[0].message
     assert "depends on 'c', which has no place" in problems[3].message
 

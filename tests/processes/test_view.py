@@ -45,8 +45,8 @@ def opened(queue: DatabaseBackend, tmp_path: Path) -> Opened:
     return make
 
 
-def work(screen: Terminal, *arguments: str) -> None:
-    screen.run([sys.executable, str(ROOT / "manage.py"), "jobs_work", "default", "--show", "tui", *arguments])
+def work(screen: Terminal, *arguments: str, queues: str = "default") -> None:
+    screen.run([sys.executable, str(ROOT / "manage.py"), "jobs_work", queues, "--show", "tui", *arguments])
 
 
 def coordinator(store: DatabaseBackend) -> int:
@@ -127,6 +127,32 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_for_a_while(queue: DatabaseBacke
         assert screen.state() == DRAWING
         screen.type("C-c")
         screen.shows("[Worker] graceful shutdown complete.")
+
+
+def test_the_workers_of_all_queues_are_one_view(queue: DatabaseBackend, opened: Opened) -> None:
+    for name in "default", "mail":
+        Jobs.push("trial.sleep", {"seconds": 2}, queue=name)
+    with opened() as screen:
+        work(screen, queues="--all")
+        screen.shows("3 workers", "● census", "1 default    trial.sleep", "1 mail       trial.sleep")
+        screen.type("C-c")
+        screen.shows("● draining", "stopping: 2 in hand")
+        text = screen.shows("graceful shutdown complete.", "2 settled: 2 acked")
+        assert text.count("graceful shutdown complete.") == 1
+        wait_until(lambda: screen.state() == PLAIN_AGAIN, "the terminal as it was")
+
+
+def test_a_worker_that_starts_anew_has_a_new_view(queue: DatabaseBackend, opened: Opened) -> None:
+    with opened() as screen:
+        work(screen)
+        screen.shows("● running")
+        first = registered(queue)[0]
+        os.kill(first.pid, signal.SIGHUP)
+        wait_until(lambda: {row.id for row in registered(queue)} - {first.id}, "another worker")
+        wait_until(lambda: screen.state() == DRAWING, "the next view")
+        screen.shows("● running", f"pid {first.pid}")
+        screen.type("C-c")
+        screen.shows("graceful shutdown complete.")
 
 
 def test_colours_and_columns_are_the_environments(queue: DatabaseBackend, opened: Opened) -> None:

@@ -138,6 +138,36 @@ def test_several_workers_are_one_picture() -> None:
     assert picture.state == "draining"
 
 
+def test_a_worker_that_was_started_again_takes_the_place_of_the_one_before() -> None:
+    """As a supervisor does it: a new process, for the same queues."""
+    board = Board()
+    board.take(news(100.0, {"acked": 5}, pid=1, queues=["mail"]))
+    board.take(news(101.0, {"acked": 1}, pid=3, queues=["default"]))
+    again = Started("w2", "host.example", 2, ["mail"], 3, "pool", 102.0)
+    board.take(news(103.0, {"acked": 2}, pid=2)._replace(worker=again))
+    picture = board.picture(104.0)
+    assert sorted(worker.pid for worker in picture.workers) == [2, 3]
+    assert picture.counts[0].total == 8, "what it had done stays counted"
+
+
+def test_a_worker_that_has_stopped_is_drawn_no_more_and_stays_counted() -> None:
+    board = Board()
+    board.take(news(100.0, {"acked": 5}, pid=1, queues=["mail"]))
+    board.take(news(101.0, {"acked": 1}, pid=2, queues=["default"], state="stopped"))
+    picture = board.picture(102.0)
+    assert [worker.pid for worker in picture.workers] == [1]
+    assert (len(picture.slots), picture.counts[0].total) == (3, 6)
+
+
+def test_what_is_given_back_is_no_throughput() -> None:
+    board = Board()
+    board.take(news(100.0, {}))
+    board.take(news(101.0, {"acked": 10, "released": 90}))
+    picture = board.picture(102.0)
+    assert (picture.rate, max(picture.per_second), picture.workers[0].settled) == (5.0, 10, 10)
+    assert [(count.word, count.total) for count in picture.counts] == [("acked", 10), ("released", 90)]
+
+
 def test_what_ended_is_kept_in_its_order_and_within_bounds() -> None:
     board = Board()
     for n in range(30):

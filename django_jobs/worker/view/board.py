@@ -16,6 +16,7 @@ RATE_SECONDS = 10
 SILENT_SECONDS = 5.0
 MOST_ENDED = 100
 MOST_SAID = 20
+GIVEN_BACK = "released"
 
 
 class Worker(NamedTuple):
@@ -86,6 +87,7 @@ class Board:
     changed: bool = False
     """Whether there were news since the last picture."""
     _latest: dict[int, News] = field(default_factory=dict)  # by pid: a worker that was lost has a new id
+    _past: Counter[str] = field(default_factory=Counter)  # the counts of those that are no more
     _seconds: dict[int, Counter[str]] = field(default_factory=dict)
     _ended: deque[Ended] = field(default_factory=lambda: deque(maxlen=MOST_ENDED))
     _said: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_SAID))
@@ -94,12 +96,21 @@ class Board:
     def take(self, news: News) -> None:
         """Take in what a worker tells."""
         self.changed = True
+        self._retire(news)
         before = self._latest.get(news.worker.pid)
         self._latest[news.worker.pid] = news
         self._since = min(self._since, news.at)
         self._spread(before, news)
         self._said.extend(news.said)
         self._ended.extend(news.ended)
+
+    def _retire(self, news: News) -> None:
+        """A worker that a supervisor has started again takes the place of the one before."""
+        for pid, other in list(self._latest.items()):
+            about = other.worker
+            if pid != news.worker.pid and about.queues == news.worker.queues and news.worker.since > other.at:
+                self._past.update(other.counts)
+                del self._latest[pid]
 
     def _spread(self, before: News | None, news: News) -> None:
         """Note what was settled since the last news, evenly over the seconds between: some may not have come."""
@@ -120,17 +131,18 @@ class Board:
         """What is to be drawn now."""
         self.changed = False
         news = sorted(self._latest.values(), key=lambda n: (n.worker.since, n.worker.pid))
-        totals = Counter[str]()
+        totals = self._past.copy()
         waiting: dict[str, int] = {}
         for n in news:
             totals.update(n.counts)
             waiting |= n.waiting
+        alive = [n for n in news if n.standing.state != "stopped"]
         known = [*(word for word in WORDS if word in totals), *(word for word in totals if word not in WORDS)]
         return Picture(
-            workers=[_worker(n, now) for n in news],
-            slots=[slot for n in news for slot in _slots(n, now)],
+            workers=[_worker(n, now) for n in alive],
+            slots=[slot for n in alive for slot in _slots(n, now)],
             counts=[Count(word, totals[word], self._rate(word, now)) for word in known],
-            per_second=[sum(self._seconds.get(s, {}).values()) for s in range(int(now) - HISTORY_SECONDS, int(now))],
+            per_second=[_done(self._seconds.get(s, {})) for s in range(int(now) - HISTORY_SECONDS, int(now))],
             rate=self._rate(None, now),
             waiting=waiting,
             ended=sorted(self._ended, key=lambda end: end.at, reverse=True),
@@ -144,7 +156,12 @@ class Board:
         if whole < 1:
             return 0.0
         rows = [self._seconds.get(second, Counter[str]()) for second in range(int(now) - whole, int(now))]
-        return sum(sum(row.values()) if word is None else row[word] for row in rows) / whole
+        return sum(_done(row) if word is None else row[word] for row in rows) / whole
+
+
+def _done(counts: Mapping[str, float]) -> float:
+    """How many of these are work that was done: what was given back is none."""
+    return sum(counts.values()) - counts.get(GIVEN_BACK, 0)
 
 
 def _worker(news: News, now: float) -> Worker:
@@ -158,7 +175,7 @@ def _worker(news: News, now: float) -> Worker:
         uptime=max(now - about.since, 0.0),
         lease=max(standing.lease_until - now, 0.0),
         in_hand=standing.in_hand,
-        settled=sum(news.counts.values()),
+        settled=int(_done(news.counts)),
     )
 
 

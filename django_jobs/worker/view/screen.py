@@ -124,7 +124,7 @@ class _Screen:
         picture = self.board.picture(time.monotonic())
         total = sum(count.total for count in picture.counts)
         counts = ", ".join(f"{count.total:,} {count.word}" for count in picture.counts)
-        said = [f"{total:,} settled" + (f": {counts}" if counts else ""), *picture.said]
+        said = [f"{total:,} settled" + (f": {counts}" if counts else ""), *dict.fromkeys(picture.said)]
         if os.getppid() != self.owner:
             said.append("the worker has died; its lease brings its jobs back.")
         lines = [plain(line) for line in self.last_lines()]

@@ -28,6 +28,7 @@ from ..ids import parse_id
 from ..maintenance.states import state_meant
 from ..names import check_queue
 from ..store import store_of
+from ..worker.order import Asked
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -187,6 +188,14 @@ def queue_name(text: str) -> str:
     """The name of a queue."""
     try:
         return check_queue(text.strip())
+    except InvalidDefinition as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def queues_asked(text: str) -> list[Asked]:
+    """Queues, prefixes and weights with commas between."""
+    try:
+        return [Asked.parse(part.strip()) for part in text.split(",")]
     except InvalidDefinition as error:
         raise ArgumentTypeError(str(error)) from None
 

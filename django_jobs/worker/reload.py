@@ -32,7 +32,7 @@ class Start:
         os.environ.pop(_MARK, None)
         is_reload = pid == str(os.getpid())
         arguments = (sys.executable, *sys.orig_argv[1:])
-        return cls(arguments, environment, _folder(), is_reload, int(lock) if is_reload else -1)
+        return cls(arguments, environment, working_folder(), is_reload, int(lock) if is_reload else -1)
 
     def again(self, lock: int = -1) -> NoReturn:
         """Start anew in this process, which keeps its id and the descriptor `lock`.
@@ -62,7 +62,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, _equals, value in found}
 
 
-def _folder() -> str:
+def working_folder() -> str:
     """The working folder, under the name by which it was entered: a link to the present release may move on."""
     folder, named = os.getcwd(), os.environ.get("PWD", "")
     with contextlib.suppress(OSError):

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from ...backends import Backend, get_backend
 from ...conf import ISOLATIONS, SHOWS, conf
-from ...exceptions import InvalidDefinition, StoreUnavailable
+from ...exceptions import StoreUnavailable
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...maintenance.stats import backlog
@@ -32,7 +32,7 @@ from ...worker.reload import Start
 from ...worker.shows import console_for, has_rich, has_terminal
 from ...worker.stopping import StopSignals
 from ...worker.supervisor import Supervisor
-from ..base import JobsCommand
+from ..base import JobsCommand, queues_asked
 
 W = TypeVar("W", covariant=True)
 BACKLOG_SECONDS = 2.0
@@ -51,14 +51,6 @@ def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
         return value
 
     return parse
-
-
-def queues_asked(text: str) -> list[Asked]:
-    """Queues, prefixes and weights with commas between."""
-    try:
-        return [Asked.parse(part.strip()) for part in text.split(",")]
-    except InvalidDefinition as error:
-        raise ArgumentTypeError(str(error)) from None
 
 
 def backend_name(queue: str) -> str:

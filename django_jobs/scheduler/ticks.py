@@ -25,6 +25,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall time has no zone
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 DAY = 86_400
+YEAR = 366 * DAY
 NEAR = 2 * DAY
 """No clock has changed by more."""
 HORIZON = timedelta(days=366 * 45)
@@ -128,18 +129,24 @@ def instant(wall: datetime, zone: tzinfo) -> datetime:
 
 
 def spans(zone: tzinfo, start: int, end: int) -> Iterator[Span]:
-    """The time from `start` up to `end`, in spans of one offset each."""
-    since: Shift | None = None
-    for shift in _shifts(zone, start - NEAR, end + NEAR):
-        if shift.at <= start:
+    """The time from `start` up to `end`, in spans of one offset each, none longer than a year: whoever wants just the
+    next tick has not asked a clock about the next decades.
+    """
+    while start < end:
+        limit = min(end, start + YEAR)
+        since: Shift | None = None
+        for shift in _shifts(zone, start - NEAR, limit + NEAR):
+            if shift.at <= start:
+                since = shift
+                continue
+            yield Span(start, min(limit, shift.at), shift.before, since, shift)
+            start = min(limit, shift.at)
+            if start == limit:
+                break
             since = shift
-            continue
-        yield Span(start, min(end, shift.at), shift.before, since, shift)
-        if shift.at >= end:
-            return
-        start, since = shift.at, shift
-    if start < end:
-        yield Span(start, end, _offset(zone, start), since, None)
+        if start < limit:
+            yield Span(start, limit, _offset(zone, start), since, None)
+            start = limit
 
 
 def _ticks(timing: Timing, found: Iterable[Span], start: int, end: int) -> Iterator[Tick]:

@@ -181,3 +181,11 @@ def test_a_look_at_ten_thousand_entries_walks_no_days(monkeypatch) -> None:
 
 def test_edges_are_texts() -> None:
     assert [str(edge) for edge in Edge] == ["", "gap", "first", "second"]
+
+
+def test_the_next_tick_asks_no_clock_about_the_next_decades(monkeypatch) -> None:
+    asked = []
+    of_year = module._shifts_of_year
+    monkeypatch.setattr(module, "_shifts_of_year", lambda zone, year: asked.append(year) or of_year(zone, year))
+    assert next_ticks(Timing.of("0 9 * * *", "Asia/Tokyo"), after=datetime(2026, 6, 1, tzinfo=UTC), count=1)
+    assert set(asked) <= {2026, 2027}

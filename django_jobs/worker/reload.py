@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 _MARK = "DJANGO_JOBS_RELOADED"
+_PARENT = "DJANGO_JOBS_PARENT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Start:
     folder: str
     is_reload: bool
     lock: int = -1
+    parent: int = 0
+    """The process that has started this one `apart`, and whose end is to be its own."""
 
     @classmethod
     def of_this_process(cls) -> Start:
@@ -30,9 +34,14 @@ class Start:
         environment = _environment()
         pid, _colon, lock = environment.pop(_MARK, "").partition(":")
         os.environ.pop(_MARK, None)
+        parent = os.environ.pop(_PARENT, "")
         is_reload = pid == str(os.getpid())
         arguments = (sys.executable, *sys.orig_argv[1:])
-        return cls(arguments, environment, working_folder(), is_reload, int(lock) if is_reload else -1)
+        is_apart = parent == str(os.getppid())
+        return cls(
+            *(arguments, environment, working_folder(), is_reload),
+            *(int(lock) if is_reload else -1, int(parent) if is_apart else 0),
+        )
 
     def again(self, lock: int = -1) -> NoReturn:
         """Start anew in this process, which keeps its id and the descriptor `lock`.
@@ -48,6 +57,15 @@ class Start:
                 stream.flush()
         os.chdir(self.folder)
         os.execve(self.arguments[0], self.arguments, {**self.environment, _MARK: f"{os.getpid()}:{lock}"})  # noqa: S606
+
+    def apart(self, *more: str, process_group: int) -> subprocess.Popen[bytes]:
+        """Start the same program, with these arguments too, as a process that does not outlive this one."""
+        return subprocess.Popen(  # noqa: S603
+            [*self.arguments, *more],
+            cwd=self.folder,
+            env={**self.environment, _PARENT: str(os.getpid())},
+            process_group=process_group,
+        )
 
 
 def _environment() -> dict[str, str]:

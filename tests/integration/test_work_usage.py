@@ -21,6 +21,8 @@ SYNC = "django_jobs.backends.sync.SyncBackend"
         ("jobs_work_all", ("--max", "3"), "name its queues"),
         ("jobs_work_all", ("--max-jobs", "3"), "name its queues"),
         ("jobs_work", ("here", "there"), "several backends"),
+        ("jobs_work", ("here", "--background"), "--background needs --pidfile"),
+        ("jobs_work", ("here", "--watch", "--pidfile", "x"), "--watch is for a terminal"),
     ],
 )
 def test_usage(jobs_on: DatabaseBackend, settings, command: str, arguments: tuple[str, ...], says: str) -> None:
@@ -45,3 +47,10 @@ def test_a_worker_of_one_queue_works_on_its_backend(jobs_on: DatabaseBackend, se
     settings.JOBS_QUEUES = {"default": {}, "cheap": {"backend": "now"}}
     with pytest.raises(CommandError, match="'now' keeps no jobs"):
         call_command("jobs_work", "cheap")
+
+
+def test_what_watches_has_to_be_installed(jobs_on: DatabaseBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_jobs.management.commands.jobs_work.has_watchfiles", lambda: False)
+    with pytest.raises(CommandError, match=r"pip install 'django-jobs-queue\[watch\]'") as caught:
+        call_command("jobs_work", "--watch")
+    assert caught.value.returncode == 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+import signal
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -25,13 +26,14 @@ from ...worker.background import Launch, write_to
 from ...worker.console import MOST_COUNTED, Console
 from ...worker.coordinator import Coordinator, Limits
 from ...worker.housekeeping import Chore
-from ...worker.interrupts import Patience
+from ...worker.interrupts import Patience, hear_of_the_end_of_the_parent
 from ...worker.order import Asked, Order
 from ...worker.pidfile import PidFile
 from ...worker.reload import Start
 from ...worker.shows import console_for, has_rich, has_terminal
 from ...worker.stopping import StopSignals
 from ...worker.supervisor import Supervisor
+from ...worker.watch import Watch, has_watchfiles
 from ..base import JobsCommand, queues_asked
 
 W = TypeVar("W", covariant=True)
@@ -152,6 +154,12 @@ class Command(JobsCommand):
             help=_("Write the process id here, and refuse to start where another worker has done so and still runs."),
         )
         add("--logfile", metavar="FILE", help=_("Append what is printed to this file."))
+        add(
+            "--watch",
+            action=BooleanOptionalAction,
+            default=False,
+            help=_("Start the worker anew whenever the code, the settings or .env change; for development."),
+        )
         add("--json", dest="show", action="store_const", const="json", help=_("A line of JSON for each job."))
 
     def add_names(self, parser: ArgumentParser) -> None:
@@ -187,6 +195,9 @@ class Command(JobsCommand):
         self.stop_signals = StopSignals()
         self.stop_signals.install()
         self.start = Start.of_this_process()
+        if self.start.parent:
+            self.stop_signals.parent = self.start.parent
+            hear_of_the_end_of_the_parent(signal.SIGTERM)
         super().run_from_argv(argv)
 
     def run(self, **options: Any) -> None:
@@ -203,6 +214,8 @@ class Command(JobsCommand):
             ),
             stop_signals=self.stop_signals,
         )
+        if options["watch"]:
+            return self.watch(options)
         if options["background"] and (self.start is None or not options["pidfile"]):
             self.usage_error(_("--background needs --pidfile, so that you can stop it, and the command line."))
         every_queue = self.every_queue or options["all"]
@@ -216,6 +229,17 @@ class Command(JobsCommand):
         finally:
             if pid_file is not None:
                 pid_file.remove()
+
+    def watch(self, options: dict[str, Any]) -> None:
+        """Have the worker as a process that is started anew on each change of the code."""
+        if not has_watchfiles():
+            raise CommandError(_("--watch needs watchfiles: pip install 'django-jobs-queue[watch]'"))
+        if options["background"] or options["pidfile"] or self.start is None or self.stop_signals is None:
+            self.usage_error(_("--watch is for a terminal: it goes with neither --background nor --pidfile."))
+        code = Watch(self.start, self.stop_signals, lambda text: self.stdout.write(f"[Watch] {text}")).run()
+        self.end_or_start_anew(-1)
+        if code:
+            raise SystemExit(code)
 
     def settle(self, options: dict[str, Any]) -> PidFile | None:
         """Become what was asked for: in the background, with a pid file, printing to a file."""

@@ -43,7 +43,7 @@ PATHS = Kind(
 
 EVENTS = ("none", "odd", "all")
 SHOWS = ("lines", "tui", "json", "quiet")
-ISOLATIONS = ("pool", "fork", "inline")
+ISOLATIONS = ("pool", "fork", "spawn", "inline")
 CATCH_UPS = ("skip", "one", "all")
 DEFAULT_BACKENDS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {}},
@@ -317,7 +317,8 @@ class QueueOptions:
     isolation: str = option(
         "pool",
         choice(*ISOLATIONS),
-        "Where its jobs run: in children that are reused, in a child each, or in the worker's own process.",
+        "Where its jobs run: in children that are reused (`pool`), in a child each (`fork`), in a fresh interpreter "
+        "each (`spawn`), or in the worker's own process (`inline`).",
     )
     max_jobs_per_child: int | None = option(
         None, whole(1).or_none("no limit"), "After how many jobs a child is replaced by a fresh one."

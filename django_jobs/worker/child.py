@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +17,14 @@ from ..runtime import (
     Claim,
     ErrorRecord,
     Outcome,
+    record_error,
     run_attempt,
     run_hooks,
     timeline_note,
 )
 from . import orphans
 from .channel import Port, TooBig
+from .fresh import UNKNOWN_TIMEOUT, become_fresh
 from .interrupts import AlarmGuard, die_with_parent
 from .slots import Slots
 from .terms import Terms
@@ -29,7 +32,6 @@ from .terms import Terms
 JOBS, HOOK = 0, 1  # kinds of messages to a child
 DONE, NOTE = 0, 1  # kinds of messages from one
 REPORT_SECONDS = 0.001
-UNKNOWN_TIMEOUT = 300.0
 ORPHANS_SECONDS = 10.0
 ENDED_EARLY = (OutcomeKind.TIMED_OUT, OutcomeKind.CANCELLED)
 MOST_NOTES = 1000  # of one attempt: what comes after them is dropped
@@ -72,21 +74,44 @@ class Child:
                 return False
             kind, number, content = message
             self.slots.take(self.slot, number)
-            connections.open_afresh()
-            if kind == JOBS:
-                self.run(content)
-                done += len(content)
-            elif not self.condemned():
-                self.run_hooks(*content)
-            if self.condemned():
-                return True  # without leaving the message: what it has not run is given back
-            self.slots.leave(self.slot)
+            if self.terms.isolation == "spawn":
+                become_fresh(self, kind, content)
+            if not self.serve(kind, content):
+                return True
+            done += len(content) if kind == JOBS else 0
             if self.terms.are_for_one or (self.ended_early and orphans.children()):
                 break  # what its jobs have started ends with it
             self.guard.install()
             if (now := time.monotonic()) > look_at:
                 look_at, ended = now + ORPHANS_SECONDS, orphans.reap(ended)
         return True
+
+    def serve(self, kind: int, content: Any) -> bool:
+        """Do what a message says. False: this process will be killed for a job of it; what it has not run is given
+        back.
+        """
+        connections.open_afresh()
+        if kind == JOBS:
+            self.run(content)
+        elif not self.condemned():
+            self.run_hooks(*content)
+        if self.condemned():
+            return False
+        self.slots.leave(self.slot)
+        return True
+
+    def give_up(self, kind: int, content: Any, error: BaseException) -> None:
+        """Report that the code for what a message says can't be loaded."""
+        try:
+            record = record_error(error)
+        except Exception:  # without settings
+            record = ErrorRecord(type(error).__qualname__, str(error)[:1000], traceback.format_exc()[-8000:])
+        if kind == JOBS:
+            outcome = Outcome(OutcomeKind.HANDLER_MISSING, error=record)
+            self.report([(number, packed(outcome)) for number, _ in content])
+        else:
+            self.report([(content[0], packed(Outcome("hook")))])
+        self.slots.leave(self.slot)
 
     def run(self, jobs: list[tuple[int, tuple[Any, ...]]]) -> None:
         """Run the jobs of a message.

@@ -1,10 +1,11 @@
-"""How much memory this process has, in MB of 1024 * 1024 bytes."""
+"""How much memory this process has, in MB of 1024 * 1024 bytes; and memory that processes share."""
 
 from __future__ import annotations
 
 import os
 import resource
 import sys
+import tempfile
 
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
@@ -22,3 +23,14 @@ def peak_mb() -> float:
     """The most that it has ever had in memory."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024 if sys.platform != "darwin" else peak / 2**20
+
+
+def shared_file(size: int) -> int:
+    """The descriptor of a new file of so many zeros, which has no name: for memory that processes share."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("django_jobs")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, size)
+    return fd

@@ -611,6 +611,7 @@ class Pool:
                 self._seats[death.slot].alive = False
         self._template.close()
         self._reports.close()
+        self._slots.close()
 
 
 def give_memory_back() -> None:

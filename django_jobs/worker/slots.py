@@ -7,19 +7,31 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
+
+from .memory import shared_file
 
 _PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED, _CONDEMNED = range(9)
 _FIELDS = 9
 
 
 class Slots:
-    """A table of slots, one per child, and the end of the worker's lease. Times are of the monotonic clock."""
+    """A table of slots, one per child, and the end of the worker's lease. Times are of the monotonic clock.
 
-    def __init__(self, count: int) -> None:
+    `fd` is that of the same table in the process that this one was.
+    """
+
+    def __init__(self, count: int, fd: int | None = None) -> None:
+        size = (count + 1) * _FIELDS * 8
         self.count = count
-        self._memory = mmap.mmap(-1, (count + 1) * _FIELDS * 8)
+        self.fd = shared_file(size) if fd is None else fd
+        self._memory = mmap.mmap(self.fd, size)
         self._whole = memoryview(self._memory).cast("B").cast("Q")
         self._real = memoryview(self._memory).cast("B").cast("d")
+
+    def close(self) -> None:
+        """Let no other process have it any more."""
+        os.close(self.fd)
 
     @property
     def lease_until(self) -> float:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from .memory import resident_mb
 
-OVERHEAD_SECONDS = {"pool": 0.0, "fork": 0.004}
+OVERHEAD_SECONDS = {"pool": 0.0, "fork": 0.004, "spawn": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """When a child is replaced by a fresh one: after so many jobs, or when it has grown beyond a size. None: never.
 
-    With `isolation` `fork`, each child runs one job.
+    With `isolation` `fork` and `spawn`, each child runs one job; with `spawn` in an interpreter that it starts anew.
     """
 
     isolation: str = "pool"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from django_jobs import JobRef, Jobs
 from django_jobs.backends.database import DatabaseBackend
+from django_jobs.worker.fresh import _START
 from tests.processes.test_ends import alive
 from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess, counts, lines, wait_finished, worker
 
-ISOLATIONS = ("pool", "fork")
-FRESH = ("fork",)
+FRESH = ("fork", "spawn")
 TIMEOUT, GRACE = 1.0, 0.5
 SLACK = 1.5
 """Seconds, for a machine that has others to serve too."""
@@ -36,25 +38,26 @@ def database() -> str:
 @pytest.mark.parametrize("isolation", FRESH)
 def test_each_job_has_a_process_of_its_own(queue: DatabaseBackend, proof: Path, isolation: str) -> None:
     hooks = proof.with_name("hooks")
-    for mb in (1, 1, 1, 1):
+    for mb in (1, 1):
         Jobs.push("trial.hoard", {"mb": mb, "path": str(proof)})
     with_hooks = Jobs.push("trial.hooks", {"path": str(hooks), "failures": 1})
     with worker(queue, "default", "--isolation", isolation, "--max-workers", "2") as w:
         wait_until(lambda: len(lines(hooks)) == 5, "the hooks to run")
         wait_finished(queue)
         assert w.stop() == 0, w.text
-    assert len(set(lines(proof))) == 4
+    assert len(set(lines(proof))) == 2
     assert with_hooks.refresh().state == "completed"
-    assert lines(hooks) == ["before_run", "on_retry as asked", "before_run", "after_run", "on_success done"]
+    said = ["after_run", "before_run", "before_run", "on_retry as asked", "on_success done"]
+    assert sorted(lines(hooks)) == said  # a hook may come after the next attempt
 
 
 @pytest.mark.parametrize("isolation", FRESH)
 def test_a_poison_job_is_stopped_and_its_neighbours_are_not_charged(
     queue: DatabaseBackend, proof: Path, isolation: str
 ) -> None:
-    good = [Jobs.push("trial.noop") for _ in range(5)]
+    good = [Jobs.push("trial.noop") for _ in range(2)]
     poison = Jobs.define("trial.die", {"path": str(proof)}).backoff("none").dispatch()
-    good += [Jobs.push("trial.noop") for _ in range(5)]
+    good += [Jobs.push("trial.noop") for _ in range(2)]
     with worker(queue, "default", "--isolation", isolation, "--max-workers", "2", "--stop-when-empty") as w:
         assert w.wait() == 0, w.text
     record = poison.refresh()
@@ -62,28 +65,73 @@ def test_a_poison_job_is_stopped_and_its_neighbours_are_not_charged(
     assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in good} == {("completed", 1, 0)}
 
 
+def test_a_fresh_interpreter_runs_the_code_that_is_on_disk_now(
+    queue: DatabaseBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    settings.JOBS = {"shifting": "testproject.trials.jobs.NoOp"}
+    code = tmp_path / "shifting.py"
+    code.write_text(SHIFTING.format(1))
+    theirs = {"JOBS": {"shifting": "shifting.Job"}, "JOBS_MISSING_HANDLER_GRACE": 10}
+    with worker(queue, "default", "--isolation", "spawn", "--max-workers", "1", **theirs) as w:
+        first = Jobs.define("shifting").timeout(1).dispatch()  # its interpreter takes longer to be ready
+        wait_until(lambda: first.refresh().is_finished, "the first job")
+        code.write_text("this is no Python")
+        second = Jobs.push("shifting")
+        wait_until(lambda: second.refresh().claim_no == 1 and second.refresh().state == "scheduled", "a broken deploy")
+        code.write_text(SHIFTING.format(2))
+        wait_until(lambda: second.refresh().is_finished, "the second job")
+        assert w.stop() == 0, w.text
+    assert (first.result(), second.result(), second.refresh().attempt) == (1, 2, 1)
+
+
+SHIFTING = """
+import time
+from django_jobs import JobHandler
+time.sleep(1.2)
+class Job(JobHandler):
+    def handle(self, ctx):
+        return {0}
+"""
+
+
+def test_nothing_of_a_job_is_on_the_command_line_of_its_interpreter(queue: DatabaseBackend, proof: Path) -> None:
+    Jobs.push("trial.sleep", {"seconds": 60, "path": str(proof), "password": "open-sesame"})
+    with worker(queue, "default", "--isolation", "spawn", "--max-workers", "1") as w:
+        pid = int(wait_until(lambda: lines(proof), "the job to start")[0].split()[-1])
+        command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        assert pid in w.children()
+        assert os.getpgid(pid) == pid
+        assert (command[-3], command[-2].isdigit()) == (_START, True)
+        assert "open-sesame" not in " ".join(command)
+
+
 # -- jobs that do not want to end ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("isolation", ISOLATIONS)
+@pytest.mark.parametrize(
+    ("isolation", "hostile"),
+    [("pool", HOSTILE), ("fork", HOSTILE), ("spawn", ("holds_the_interpreter", "leaks", "forks", "dies"))],
+)
 def test_a_job_that_does_not_want_to_end_is_ended_in_time_and_hurts_nobody(
-    queue: DatabaseBackend, tmp_path: Path, isolation: str
+    queue: DatabaseBackend, tmp_path: Path, isolation: str, hostile: tuple[str, ...]
 ) -> None:
-    proofs = {how: tmp_path / how for how in HOSTILE}
+    proofs = {how: tmp_path / how for how in hostile}
     refs, neighbours = {}, []
     for how, file in proofs.items():
         payload = {"how": how, "path": str(file)}
         refs[how] = Jobs.define("trial.hostile", payload).timeout(TIMEOUT).backoff("none").dispatch()
-        neighbours += [Jobs.push("trial.sleep", {"seconds": 0.05}) for _ in range(3)]
+        neighbours.append(Jobs.push("trial.sleep", {"seconds": 0.05}))
     ended: dict[str, float] = {}
     arguments = ("default", "--isolation", isolation, "--max-workers", "2")
     with worker(queue, *arguments, JOBS_KILL_GRACE=GRACE, JOBS_MAX_CRASHES=1) as w:
-        wait_until(lambda: seen_to_end(refs, proofs, ended) == set(HOSTILE), "all of them to be ended", 60)
+        wait_until(lambda: seen_to_end(refs, proofs, ended) == set(hostile), "all of them to be ended", 60)
         wait_finished(queue)
         assert not [line for file in proofs.values() for line in lines(file) if is_left(line, w)]
         assert w.stop() == 0, w.text
     assert {how: ref.refresh().reason for how, ref in refs.items()} == {
-        how: "crashed" if how == "dies" else "timed_out" for how in HOSTILE
+        how: "crashed" if how == "dies" else "timed_out" for how in hostile
     }
     assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in neighbours} == {("completed", 1, 0)}
     print({how: round(seconds, 2) for how, seconds in ended.items()})

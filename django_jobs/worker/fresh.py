@@ -1,0 +1,100 @@
+"""A fresh interpreter for each job: the child that has taken one becomes it, so that the code on disk now is what runs.
+
+It stays the same process, with its slot, its group, its parent and what that has wished of the system. What it needs
+arrives over an inherited descriptor; its command line has nothing but that descriptor's number.
+
+`marshal` never meets stored data here: both ends are one process.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import django
+from django.conf import settings
+
+from .interrupts import STOPPING
+from .memory import shared_file
+
+if TYPE_CHECKING:
+    from .child import Child
+
+_START = (
+    "import marshal, sys; order = open(int(sys.argv[1]), 'rb'); sys.path[:] = marshal.load(order); "
+    "from django_jobs.worker.fresh import main; main(marshal.load(order))"
+)
+UNKNOWN_TIMEOUT = 300.0
+"""Within how many seconds it has to start. The job's own timeout begins when its handler does."""
+
+
+def become_fresh(child: Child, kind: int, content: Any) -> NoReturn:
+    """Become a fresh interpreter that does what the message says, and ends."""
+    now = time.monotonic()
+    number = content[0] if isinstance(content, tuple) else content[0][0]  # of the hooks, or of the one job
+    child.slots.begin(child.slot, number, now, now + UNKNOWN_TIMEOUT)
+    order = {
+        "settings": settings.SETTINGS_MODULE,
+        "argv": sys.argv,
+        "slot": (child.slot, child.slots.count, child.slots.fd),
+        "outbox": child.outbox.fileno(),
+        "parent": child.parent,
+        "message": (kind, content),
+    }
+    data = marshal.dumps(sys.path) + marshal.dumps(order)
+    fd = shared_file(len(data))
+    os.pwrite(fd, data, 0)
+    for each in (fd, child.slots.fd, child.outbox.fileno()):
+        os.set_inheritable(each, True)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)  # until it can take care of them itself
+    os.execv(sys.executable, [sys.executable, *_flags(), "-c", _START, str(fd)])  # noqa: S606 - there is no shell
+
+
+def _flags() -> list[str]:
+    """Those of this interpreter that matter to the code of a site."""
+    options = [name if value is True else f"{name}={value}" for name, value in sys._xoptions.items()]
+    optimize = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
+    return [*optimize, *(f"-X{option}" for option in options), *(f"-W{option}" for option in sys.warnoptions)]
+
+
+def main(order: dict[str, Any]) -> NoReturn:
+    """In the fresh interpreter: load the site, do what the message says, and end."""
+    from .channel import Port
+    from .child import Child
+    from .interrupts import ignore_stop_signals
+    from .slots import Slots
+    from .terms import Terms
+
+    ignore_stop_signals()
+    slot, count, fd = order["slot"]
+    outbox = Port(socket.socket(fileno=order["outbox"]))
+    kind, content = order["message"]
+    status = os.EX_SOFTWARE
+    try:
+        if os.getppid() != order["parent"]:
+            os._exit(os.EX_UNAVAILABLE)
+        os.environ["DJANGO_SETTINGS_MODULE"] = order["settings"]
+        sys.argv[:] = order["argv"]
+        child = Child(Slots(count, fd), outbox, outbox, order["parent"], Terms("spawn"), slot)
+        try:
+            django.setup()
+        except BaseException as error:
+            child.give_up(kind, content, error)
+        else:
+            child.serve(kind, content)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)

@@ -14,7 +14,7 @@ from .backends import Backend, CancelOutcome, JobRecord, get_backend
 from .circuit import breaker_of
 from .conf import conf, is_listed
 from .defaults import with_defaults
-from .definition import JobBuilder, JobDefinition, definition_of
+from .definition import BLANK, JobBuilder, JobDefinition, definition_of
 from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
 from .ids import new_id, new_ids, parse_id
 from .names import check_handler
@@ -81,7 +81,7 @@ class Jobs:
 
         Jobs.define("welcome", {"user_id": 123}).queue("mail").max_retries(2).dispatch()
         """
-        return JobBuilder(JobDefinition(handler=check_handler(cls.key_of(handler)), payload=payload))
+        return JobBuilder(BLANK.changed({"handler": check_handler(cls.key_of(handler)), "payload": payload}))
 
     @classmethod
     def dispatch(cls, job: JobBuilder | JobDefinition) -> JobRef:

@@ -26,7 +26,7 @@ from django.core.signals import setting_changed
 from django.utils.encoding import force_bytes
 
 from .conf import conf
-from .definition import LONGEST_SECONDS, UNSET, JobDefinition
+from .definition import BLANK, LONGEST_SECONDS, NO_META, UNSET, JobDefinition
 from .exceptions import BadSignature, CorruptEnvelope, PayloadNotSerializable, PayloadTooLarge
 from .unique import Unique
 
@@ -151,13 +151,15 @@ def seal(definition: JobDefinition) -> Envelope:
 
 
 def seal_many(definitions: Iterable[JobDefinition]) -> Iterator[Envelope]:
-    """`seal` of each. What definitions of one kind have in common is written once."""
-    common: Sequence[Any] = ()
-    head = tail = ""
+    """`seal` of each. What a definition has in common with the one before is not written anew."""
+    global _latest
+    common, head, tail = _latest
     for definition in definitions:
         now = _common(definition)
-        if not (common and all(map(is_, now, common))):
+        if not all(map(is_, now, common)):
             common, head, tail = now, _head(definition.handler, definition.queue), _tail(definition)
+            if definition.meta is NO_META:  # what is in another may change until the next call
+                _latest = common, head, tail
         body = f'{{"v":{VERSION},"id":"{definition.id}"{head}{_bounded("payload", definition.payload)}{tail}'
         yield Envelope(body, sign(body))
 
@@ -167,6 +169,8 @@ _common = attrgetter(
     *("handler", "queue", "max_attempts", "timeout", "backoff", "ttl", "expires_at", "expires_in", "source", "meta"),
     *("unique", "schema_version", *_WHERE_GIVEN),
 )
+_latest: tuple[Sequence[Any], str, str] = ((object(),), "", "")
+"""What the newest definition has in common with others of its kind, and what is written of that."""
 
 
 def _head(handler: str, queue: str) -> str:
@@ -275,7 +279,7 @@ def decode(body: str) -> JobDefinition:
         raise CorruptEnvelope(f"the envelope lacks or garbles a field: {error!r:.200}") from None
 
 
-_BLANK = JobDefinition(handler="", unique=None)
+_READ = BLANK.changed({"unique": None})
 _REQUIRED = frozenset(("v", "id", "handler", "queue", "payload", "max_attempts", "timeout"))
 _OPTIONAL: Mapping[str, Callable[[Any], Any]] = {
     "backoff": lambda value: value,
@@ -312,4 +316,4 @@ def _definition(data: Mapping[str, Any]) -> JobDefinition:
     for name in data.keys() - _REQUIRED:
         if name in _OPTIONAL:  # what a newer release has added means nothing here
             read[name] = _OPTIONAL[name](data[name])
-    return _BLANK.changed(read)
+    return _READ.changed(read)

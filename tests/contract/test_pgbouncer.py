@@ -10,7 +10,9 @@ from django.db import connections
 
 from django_jobs.backends.base import Wakeup
 from django_jobs.backends.database import DatabaseBackend
+from django_jobs.backends.database.prepared import WORTH_IT
 from tests.contract import test_concurrency, test_contract
+from tests.support.jobs import whole
 from tests.support.servers import PgBouncer, ServiceError
 from tests.support.services import Services, missing
 from tests.support.site import empty_tables
@@ -57,8 +59,20 @@ class TestPooled(test_contract.TestDatabase):
         """It is not: it polls."""
         assert type(backend.wakeup(["contract"])) is Wakeup
 
+    def test_a_worker_is_told_of_a_cancel_at_once_and_not_of_new_work_instead(self, backend):
+        """It is not: it asks."""
+        assert not backend.wakeup(["contract"]).cancels("worker")
+
 
 class TestPooledConcurrency(test_concurrency.TestConcurrency):
     @pytest.fixture
     def backend(self, backend):
         return backend
+
+
+def test_nothing_is_prepared_behind_a_pooler(backend: DatabaseBackend) -> None:
+    for _ in range(2 * WORTH_IT):
+        backend.enqueue(whole(queue="contract"))
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        assert cursor.fetchone() == (0,)

@@ -29,7 +29,7 @@ def test_the_statements_of_a_jobs_life_are_counted(store: DatabaseBackend, jobs:
     def count(act: Callable[[], Any]) -> tuple[int, Any]:
         with recorded(store.database) as sent:
             answer = act()
-        # PostgreSQL's hints are left out: there is at most one in 5 ms.
+        # PostgreSQL's hints are left out: there is at most one in 10 ms.
         return sum(statement.times for statement in sent if "pg_notify" not in statement.sql), answer
 
     enqueued, _ = count(lambda: store.enqueue_many([definition() for _ in range(jobs)]))

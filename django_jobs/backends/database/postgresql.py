@@ -22,6 +22,7 @@ from ...runtime import Claim
 from ...settlement import Settlement
 from ..base import Settled, Wakeup
 from .marks import Marks, Stretch
+from .prepared import Prepared
 from .statements import DEFAULT_KEEP_SECONDS, INSERTED, STILL_SECONDS, Statements, is_timed
 
 logger = get_logger("backends.database")
@@ -31,8 +32,8 @@ _OF_A_CLAIM = (
     *("rank", "available_at"),
 )
 _SETTLED = {"running": Settled.WRITTEN, "cancel_requested": Settled.CANCELLED}
-NOTIFY_INTERVAL = 0.005
-ECHO_SECONDS = 0.010
+NOTIFY_INTERVAL = 0.010
+ECHO_SECONDS = 0.015
 MOST_NOTIFIED = 1000
 
 
@@ -46,6 +47,7 @@ class PostgreSQLStatements(Statements):
     def __init__(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         super().__init__(connection, options)
         self._marks: defaultdict[str, Marks] = defaultdict(Marks)
+        self._prepared = Prepared(connection)
 
     def moment(self, when: datetime) -> Any:
         return when
@@ -98,12 +100,13 @@ class PostgreSQLStatements(Statements):
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
         timed = any(map(is_timed, definitions))
         rows = list(self.rows(definitions, timed))
-        with self.connection.cursor() as cursor:
-            if len(rows) == 1:
+        if len(rows) == 1:
+            with self._prepared.cursor() as cursor:
                 cursor.execute(f"{self.insert_job} VALUES {self.values(timed)}", rows[0])
-            else:
-                columns = list(zip(*rows, strict=True))[: len(INSERTED) + 2 * timed]
-                cursor.execute(self.insert_arrays(timed), [column_array(column) for column in columns])
+            return
+        with self.connection.cursor() as cursor:
+            columns = list(zip(*rows, strict=True))[: len(INSERTED) + 2 * timed]
+            cursor.execute(self.insert_arrays(timed), [column_array(column) for column in columns])
 
     def insert_arrays(self, timed: bool) -> str:
         """SQL that inserts jobs from an array for each column of `rows`."""
@@ -333,8 +336,8 @@ def channel(queue: str) -> str:
 class ListenWakeup(Wakeup):
     """LISTEN on a connection of its own. Where it breaks, polling carries on, and it is opened again.
 
-    Enqueuers notify at most once in 5 ms, so a wake-up may stand for jobs that are not committed yet: `ready()` answers
-    True once more 10 ms after the last wake-up or claim.
+    Enqueuers notify at most once in 10 ms, so a wake-up may stand for jobs that are not committed yet: `ready()`
+    answers True once more 15 ms after the last wake-up or claim.
     """
 
     def __init__(self, connection: Any, queues: Sequence[str]) -> None:

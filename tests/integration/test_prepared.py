@@ -1,0 +1,51 @@
+"""An enqueue on PostgreSQL prepares its statement, where the connection leads to one server process."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from django_jobs import Jobs
+from django_jobs.backends.database import DatabaseBackend
+from django_jobs.backends.database.prepared import WORTH_IT
+from django_jobs.models import Job
+
+pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+def prepared(store: DatabaseBackend) -> list[str]:
+    with connections[store.database].cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        return [statement for (statement,) in cursor.fetchall()]
+
+
+def test_a_connection_that_enqueues_again_and_again_prepares_the_statement(jobs_on: DatabaseBackend) -> None:
+    connection = connections[jobs_on.database]
+    connection.close()
+    for _ in range(WORTH_IT - 1):
+        Jobs.push("trial.noop")
+    assert not prepared(jobs_on)
+    for n in range(WORTH_IT):
+        Jobs.push("trial.noop", {"n": n})
+    assert ["INSERT" in statement for statement in prepared(jobs_on)] == [True]
+    assert connection.connection.prepare_threshold is None
+    assert Job.objects.using(jobs_on.database).count() == 2 * WORTH_IT - 1
+
+
+def test_a_new_connection_prepares_anew(jobs_on: DatabaseBackend) -> None:
+    for _ in range(2):
+        connections[jobs_on.database].close()
+        for _ in range(2 * WORTH_IT):
+            Jobs.push("trial.noop")
+        assert len(prepared(jobs_on)) == 1
+
+
+def test_what_logs_queries_sees_it_as_any_other(jobs_on: DatabaseBackend) -> None:
+    for _ in range(2 * WORTH_IT):
+        Jobs.push("trial.noop")
+    with CaptureQueriesContext(connections[jobs_on.database]) as captured:
+        Jobs.push("trial.noop")
+    assert ["INSERT" in query["sql"] and "trial.noop" in query["sql"] for query in captured.captured_queries][:1] == [
+        True
+    ]

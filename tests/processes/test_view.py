@@ -68,17 +68,18 @@ def test_it_shows_what_runs_follows_the_size_and_shows_the_drain(
         work(screen, "--max-workers", "2")
         screen.shows("● running  default", "dead-lettered", "idle", "Outcomes", "1 settled")
         assert screen.state() == DRAWING
-        Jobs.push("trial.sleep", {"seconds": 3}, timeout=60)
-        wide = screen.shows("trial.sleep", "/ 1m00s", "1 of 2 busy")
+        Jobs.push("trial.gate", {"gate": str(tmp_path / "gate")}, timeout=60)
+        wide = screen.shows("trial.gate", "/ 1m00s", "1 of 2 busy")
         assert "Waiting" in wide
         screen.resize(50, 20)
-        narrow = screen.shows("trial.sleep", "Slots", "Ctrl-C stops the worker\n")
+        narrow = screen.shows("trial.gate", "Slots", "Ctrl-C stops the worker\n")
         assert "Outcomes" not in narrow
         assert max(map(len, narrow.splitlines())) <= 50
         screen.resize(90, 25)
         screen.shows("Outcomes")
         screen.type("C-c")
         screen.shows("● draining", "stopping: 1 in hand")
+        (tmp_path / "gate").touch()
         left = screen.shows("[Worker] graceful shutdown complete.")
         assert "[Worker] 2 settled: 1 acked, 1 dead-lettered" in left
         assert "DEAD trial.fail" in left, "what was logged meanwhile stays to be read"
@@ -129,14 +130,16 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_for_a_while(queue: DatabaseBacke
         screen.shows("[Worker] graceful shutdown complete.")
 
 
-def test_the_workers_of_all_queues_are_one_view(queue: DatabaseBackend, opened: Opened) -> None:
+def test_the_workers_of_all_queues_are_one_view(queue: DatabaseBackend, opened: Opened, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     for name in "default", "mail":
-        Jobs.push("trial.sleep", {"seconds": 2}, queue=name)
+        Jobs.push("trial.gate", {"gate": str(gate)}, queue=name)
     with opened() as screen:
         work(screen, queues="--all")
-        screen.shows("3 workers", "● census", "1 default    trial.sleep", "1 mail       trial.sleep")
+        screen.shows("3 workers", "● census", "default    trial.gate", "mail       trial.gate")
         screen.type("C-c")
         screen.shows("● draining", "stopping: 2 in hand")
+        gate.touch()
         text = screen.shows("graceful shutdown complete.", "2 settled: 2 acked")
         assert text.count("graceful shutdown complete.") == 1
         wait_until(lambda: screen.state() == PLAIN_AGAIN, "the terminal as it was")

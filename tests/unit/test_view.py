@@ -273,6 +273,12 @@ def test_colours_say_what_words_say() -> None:
     assert "\x1b[31mdead-lettered" in drawn(busy(), 120, 40, coloured=True)
 
 
+def test_what_is_dim_dims_nothing_beside_it() -> None:
+    line = next(line for line in drawn(busy(), 120, 40, coloured=True).splitlines() if "reports.monthly" in line)
+    assert "\x1b[2m   1 \x1b[0mreports.monthly" in line
+    assert "\x1b[32macked" in line
+
+
 def test_a_sparkline_is_as_wide_as_it_is_told() -> None:
     assert sparkline([], 4) == "    "
     assert sparkline([0, 1, 8], 5) == "   ▂█"

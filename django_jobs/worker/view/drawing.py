@@ -116,10 +116,10 @@ class _Sheet:
         if self.narrow:
             facts = between.join([f"pid {worker.pid}", up, lease])
             return [self.state_line(worker.state, queues), self.dim(f"  {facts}"), Text("")]
-        first = self.apart(self.state_line(worker.state, queues), Text(up + between + lease, style="dim"))
+        first = self.apart(self.state_line(worker.state, queues), Text().append(up + between + lease, style="dim"))
         told = self.apart(
             self.dim(f"  {between.join(about)}"),
-            Text(f"{worker.settled:,} settled{between}{worker.in_hand:,} in hand", style="dim"),
+            Text().append(f"{worker.settled:,} settled{between}{worker.in_hand:,} in hand", style="dim"),
         )
         return [first, told, Text("")]
 
@@ -131,9 +131,9 @@ class _Sheet:
         most = max(self.height // 3, 2)
         wide = max(len(", ".join(worker.queues)) for worker in workers)
         for worker in workers[:most]:
-            line = Text(f"  {self.glyphs.dot} ", style=STATES.get(worker.state, ""))
-            line.append(self.fit(", ".join(worker.queues), min(wide, self.width // 3)), style="default")
-            line.append(f"  {worker.state:<8}", style="default")
+            line = Text().append(f"  {self.glyphs.dot} ", style=STATES.get(worker.state, ""))
+            line.append(self.fit(", ".join(worker.queues), min(wide, self.width // 3)))
+            line.append(f"  {worker.state:<8}")
             parts = [f"pid {worker.pid}", f"{worker.in_hand:,} in hand", f"lease {span(worker.lease)}"]
             line.append("  " + between.join(parts[:1] if self.narrow else parts), style="dim")
             lines.append(self.clipped(line))
@@ -142,9 +142,9 @@ class _Sheet:
         return lines
 
     def state_line(self, state: str, text: str) -> Text:
-        line = Text(f"{self.glyphs.dot} ", style=STATES.get(state, ""))
-        line.append(STATE_WORDS.get(state, state), style="bold")
-        line.append(f"  {text}", style="default")
+        line = Text().append(f"{self.glyphs.dot} ", style=STATES.get(state, ""))
+        line.append(STATE_WORDS.get(state, state), style=f"bold {STATES.get(state, '')}")
+        line.append(f"  {text}")
         return self.clipped(line)
 
     def throughput(self) -> list[Text]:
@@ -166,7 +166,7 @@ class _Sheet:
         return [self.title(_("Slots"), room, title), *(self.slot(slot, room, named) for slot in self.picture.slots)]
 
     def slot(self, slot: Slot, room: int, named: bool) -> Text:
-        line = Text(f"  {slot.number:>2} ", style="dim")
+        line = Text().append(f"  {slot.number:>2} ", style="dim")
         if named:
             line.append(self.fit(slot.queue, 10) + " ", style="dim")
         if not slot.handler:
@@ -176,9 +176,9 @@ class _Sheet:
         clock = since + (f" / {span(slot.limit)}" if slot.limit is not None else "")
         clock = f"{clock:>15}" if room >= 44 else f"{since:>7}"
         bar = self.bar(slot, 10) if room >= 58 else Text("")
-        name = room - line.cell_len - len(clock) - bar.cell_len - 1
+        name = room - line.cell_len - len(clock) - bar.cell_len - 2
         attempt = f" #{slot.attempt}" if slot.attempt > 1 else ""
-        line.append(self.fit(plain(slot.handler), max(name - len(attempt), 4)) + attempt + " ", style="default")
+        line.append(self.fit(plain(slot.handler), max(name - len(attempt), 4)) + attempt + " ")
         late = slot.limit is not None and slot.seconds > slot.limit
         line.append(clock, style="red" if late else "default")
         line.append_text(bar)
@@ -221,7 +221,7 @@ class _Sheet:
     def count(self, count: Count, room: int) -> Text:
         line = Text("  ").append(self.fit(count.word, 14), style=WORDS.get(count.word, ""))
         rate = per_second(count.rate) if count.rate else ""
-        return self.clipped(line.append(f"{count.total:>9,}", style="default").append(f"{rate:>9}", style="dim"), room)
+        return self.clipped(line.append(f"{count.total:>9,}").append(f"{rate:>8}", style="dim"), room)
 
     def waits(self, queue: str, number: int) -> Text:
         more = "+" if number > MOST_COUNTED else ""
@@ -234,10 +234,13 @@ class _Sheet:
             return []
         blank = [] if self.narrow else [Text("")]
         title = [*blank, self.title(_("Recent"), self.width)]
-        lines = [self.end(end) for end in self.picture.ended[: most - len(title)]]
+        shown = self.picture.ended[: most - len(title)]
+        queue = min(max((len(end.queue) for end in shown), default=0), 10)
+        handler = min(max((Text(end.handler).cell_len for end in shown), default=0), 20 if self.width < ROOMY else 26)
+        lines = [self.end(end, queue, handler) for end in shown]
         return [*title, *lines] if lines else [*title, self.dim("  " + _("nothing yet"))][:most]
 
-    def end(self, end: Ended) -> Text:
+    def end(self, end: Ended, queue: int, handler: int) -> Text:
         line = Text("  ")
         if not self.narrow:
             line.append(time.strftime("%H:%M:%S ", time.localtime(end.at)), style="dim")
@@ -245,8 +248,8 @@ class _Sheet:
         took = f"{span(end.seconds):>7}"
         if self.narrow:
             return self.apart(line.append(plain(end.handler)), Text(took, style="dim"))
-        line.append(self.fit(end.queue, 10) + " ", style="dim")
-        line.append(self.fit(plain(end.handler), 20 if self.width < ROOMY else 26) + " ")
+        line.append(self.fit(end.queue, queue) + " ", style="dim")
+        line.append(self.fit(plain(end.handler), handler) + " ")
         line.append(took + "  ", style="dim")
         if self.width >= ROOMY and (not end.why or self.width >= VERY_ROOMY):
             line.append(end.job_id + "  ", style="dim")
@@ -262,7 +265,7 @@ class _Sheet:
         return [
             Text(""),
             self.title(_("Output"), self.width),
-            *(self.clipped(Text(f"  {line}", style="dim")) for line in lines),
+            *(self.dim(f"  {line}") for line in lines),
         ]
 
     def foot(self) -> list[Text]:
@@ -272,7 +275,7 @@ class _Sheet:
             short = _("stopping: %(n)s in hand")
             text = short if self.narrow else _("stopping: %(n)s in hand. Ctrl-C again ends them now")
             text = text % {"n": f"{jobs:,}"}
-            return [Text(""), self.clipped(Text(f"  {text}", style="yellow"))]
+            return [Text(""), self.clipped(Text().append(f"  {text}", style="yellow"))]
         return [
             Text(""),
             self.dim(
@@ -313,7 +316,7 @@ class _Sheet:
         return line.append_text(right)
 
     def dim(self, text: str) -> Text:
-        return self.clipped(Text(text, style="dim"))
+        return self.clipped(Text().append(text, style="dim"))
 
     def fit(self, text: str, cells: int) -> str:
         """A text of exactly so many cells."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .handlers import JobResult as JobResult
     from .handlers import job as job
     from .registry import register as register
+    from .scheduler.builder import Scheduler as Scheduler
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ _HOMES = {
     "NonRetryableJobError": "exceptions",
     "Priority": "definition",
     "RetryableJobError": "exceptions",
+    "Scheduler": "scheduler.builder",
     "job": "handlers",
     "register": "registry",
 }

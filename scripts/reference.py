@@ -220,6 +220,43 @@ def jobs_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def schedule_page() -> str:
+    """What declares entries of the schedule, and each helper that says when, with the cron expression it comes to."""
+    from django_jobs.scheduler import mapping
+    from django_jobs.scheduler.builder import EntryBuilder, Scheduler
+    from django_jobs.scheduler.frequency import Frequency
+
+    def comes_to(name: str) -> str:
+        try:
+            return f"`{getattr(Frequency(), name)().to_timing().expression}`"
+        except (TypeError, ValueError):  # it needs arguments, or another helper beside it
+            return ""
+
+    said = {name: function for name, function in vars(Frequency).items() if name in mapping.FREQUENCIES | {"cron"}}
+    lines = [
+        "# The schedule",
+        "",
+        "How to define entries is told in [Schedule jobs](../how-to/schedule.md).",
+        *section("`Scheduler`", Scheduler),
+        *methods_of(Scheduler),
+        *section("When", inspect.getmodule(Frequency)),
+        "",
+        *head("helper", "is due", "without arguments"),
+        *(
+            row(
+                f"`{name}{called_with(function)}`", " ".join(inspect.cleandoc(function.__doc__).split()), comes_to(name)
+            )
+            for name, function in said.items()
+        ),
+        *section("`EntryBuilder`", EntryBuilder),
+        *methods_of(EntryBuilder),
+        *section("Entries as dicts", mapping),
+        "",
+        f"The keys: {', '.join(f'`{key}`' for key in sorted(mapping.KEYS))}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def exceptions_page() -> str:
     """Every exception and signal."""
     import django_jobs
@@ -327,6 +364,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "checks.md": checks_page,
     "handlers.md": handlers_page,
     "jobs.md": jobs_page,
+    "schedule.md": schedule_page,
     "exceptions-and-signals.md": exceptions_page,
 }
 

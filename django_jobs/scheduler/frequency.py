@@ -147,6 +147,13 @@ class Frequency:
         """At 0, 6, 12 and 18 o'clock."""
         return self.every_hour(6, minute)
 
+    every_two_hours, every_three_hours, every_four_hours, every_six_hours = (
+        every_2_hours,
+        every_3_hours,
+        every_4_hours,
+        every_6_hours,
+    )
+
     @step
     def hours(self, *hours: int | Iterable[int]) -> Self:
         """At these hours, on the hour unless minutes are named."""
@@ -168,7 +175,7 @@ class Frequency:
                 raise InvalidSchedule("at: give one moment, or times of the day.")
             self._at = moments[0]
         else:
-            self._at_times("at", when)
+            self._at_times("at", _flat("at", when))
         return self
 
     # -- days -------------------------------------------------------------------------------------------------
@@ -182,7 +189,7 @@ class Frequency:
     def daily_at(self, *times: Time | Iterable[Time]) -> Self:
         """Every day, at these times."""
         self._set(day="*", weekday="*")
-        return self._at_times("daily_at", times)
+        return self._at_times("daily_at", _flat("daily_at", times))
 
     @step
     def twice_daily(self, first: int = 1, second: int = 13) -> Self:

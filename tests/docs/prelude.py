@@ -12,7 +12,7 @@ from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from django_jobs import JobHandler, Jobs, exceptions, job
+from django_jobs import JobHandler, Jobs, Scheduler, exceptions, job
 from django_jobs.retry import backoff
 
 
@@ -104,6 +104,14 @@ PRELUDES: dict[str, Prelude] = {
     "docs/how-to/logging.md": Prelude(),
     "docs/how-to/queues.md": Prelude(settings={"JOBS": dict.fromkeys(("welcome", "charge", "refund"), PLAIN)}),
     "docs/how-to/retries.md": Prelude(names={"web": Web()}, settings={"JOBS": {"report": PLAIN}}),
+    "docs/how-to/schedule.md": Prelude(
+        names={"is_holiday": lambda: False, "tell_operators": lambda: None},
+        settings={
+            "JOBS": dict.fromkeys(("report", "import", "statistics", "sale", "ping"), PLAIN),
+            "JOBS_BUILTINS": ["command"],
+            "JOBS_COMMANDS_ALLOWED": ["clearsessions"],
+        },
+    ),
     "docs/how-to/security.md": Prelude(names={"Charge": Plain}),
     "docs/how-to/test-your-jobs.md": Prelude(names={"sign_up": sign_up}, settings=SITE, apart=True),
     "docs/how-to/transactions.md": Prelude(
@@ -115,6 +123,7 @@ PRELUDES: dict[str, Prelude] = {
         names={"JobHandler": JobHandler, "job": job}, settings={"JOBS": {"welcome": "page.SendWelcomeEmail"}}
     ),
     "docs/reference/jobs.md": Prelude(names={"Jobs": Jobs, "backoff": backoff}, settings={"JOBS": {"welcome": PLAIN}}),
+    "docs/reference/schedule.md": Prelude(names={"Scheduler": Scheduler}, settings={"JOBS": {"report": PLAIN}}),
     "docs/reference/settings.md": Prelude(),
     "docs/tutorials/first-job.md": Prelude(),
 }

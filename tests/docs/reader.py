@@ -24,7 +24,7 @@ from django.db.utils import ConnectionHandler
 from django.test import SimpleTestCase
 from django.test.utils import override_settings
 
-from django_jobs import registry
+from django_jobs import Scheduler, registry
 from django_jobs.conf import declared
 from tests.docs.pages import Block
 from tests.docs.prelude import Prelude
@@ -83,6 +83,8 @@ class Reader:
         exec(code, names)
         for case in cases(names) - before:
             run(case)
+        if any(isinstance(node, ast.FunctionDef) and node.name == "schedule" for node in tree.body):
+            declare(names["schedule"])
 
     def become(self, file: str) -> str:
         """Be the module in `file` too; answers its name."""
@@ -114,10 +116,19 @@ class Reader:
                 if "DATABASES" in settings:
                     handler = ConnectionHandler(settings["DATABASES"])
                     stack.enter_context(patch("django_jobs.backends.database.checks.connections", handler))
-                found = checks.run_checks(tags=["django_jobs"])
+                found = checks.run_checks(tags=["django_jobs", "django_jobs_schedule"])
                 assert [str(message) for message in found] == []
             if "LOGGING" in settings:
                 check_logging(settings["LOGGING"])
+
+
+def declare(schedule: Any) -> None:
+    """Let a page's schedule declare its entries: each must hold."""
+    scheduler = Scheduler("page")
+    schedule(scheduler)
+    assert scheduler.builders
+    for builder in scheduler.builders:
+        builder.to_entry()
 
 
 def check_logging(settings: dict[str, Any]) -> None:

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from django.utils.termcolors import colorize
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from ..redaction import clip
 from ..settlement import Settlement
 from .console import WORDS, Started, Written
 
 PLAIN, DETAILED, TRACED = 1, 2, 3
-STOPPING = "stop signal received, finishing current cycle..."
-DRAINED = "graceful shutdown complete."
+STOPPING = gettext_lazy("stop signal received, finishing current cycle...")
+DRAINED = gettext_lazy("graceful shutdown complete.")
 
 
 class Lines(Written):
@@ -28,17 +30,17 @@ class Lines(Written):
 
     def started(self, worker: Started) -> None:
         for queue in worker.queues:
-            self.say(f"processing queue '{queue}'")
+            self.say(_("processing queue '%(queue)s'") % {"queue": queue})
         if self.detail >= DETAILED:
             self.say(
-                f"{worker.worker_id}, pid {worker.pid} on {worker.host}, {worker.isolation}, {worker.children} at once"
+                _("%(worker_id)s, pid %(pid)d on %(host)s, %(isolation)s, %(children)d at once") % worker._asdict()
             )
 
     def say(self, text: str) -> None:
         self.write(f"[Worker] {text}\n")
 
     def stopping(self) -> None:
-        self.say(STOPPING)
+        self.say(str(STOPPING))
 
     def empty(self, queues: Iterable[str]) -> None:
         self.write("".join(f"{self._word('empty')} {queue}\n" for queue in queues))
@@ -48,11 +50,11 @@ class Lines(Written):
         self.write("".join(map(self._line, chosen)))
 
     def drained(self) -> None:
-        self.say(DRAINED)
+        self.say(str(DRAINED))
 
     def stopped(self, settled: int) -> None:
         if self.detail >= DETAILED:
-            self.say(f"{settled} settled")
+            self.say(ngettext("%(n)d job settled", "%(n)d jobs settled", settled) % {"n": settled})
 
     def _line(self, s: Settlement) -> str:
         claim, transition = s.claim, s.transition

@@ -13,7 +13,7 @@ from django.db import connections
 from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import Job, Worker
-from tests.support.lives import runs
+from tests.support.lives import family_of, runs
 from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess, children_of, lines, registered, wait_finished, worker
 
@@ -27,11 +27,6 @@ def by_queue(queue: DatabaseBackend, n: int = 2) -> dict[str, Worker]:
     return {row.queues: row for row in registered(queue)}
 
 
-def family(pid: int) -> list[int]:
-    """Every process below this one."""
-    return [p for child in children_of(pid) for p in (child, *family(child))]
-
-
 def test_each_queue_has_its_own_worker_and_options(queue: DatabaseBackend, proof: Path) -> None:
     refs = [
         Jobs.push("trial.write", {"path": str(proof)}, queue=name) for name in ("default", "mail") for _ in range(3)
@@ -41,7 +36,7 @@ def test_each_queue_has_its_own_worker_and_options(queue: DatabaseBackend, proof
         rows = by_queue(queue)
         assert {name: row.children for name, row in rows.items()} == {"default": 1, "mail": 2}
         assert {row.pid for row in rows.values()} == set(children_of(w.pid))
-        below = family(w.pid)
+        below = family_of(w.pid)
         assert w.stop() == 0, w.text
     assert {ref.refresh().state for ref in refs} == {"completed"}
     assert not any(map(runs, below))
@@ -74,7 +69,7 @@ def test_nothing_outlives_a_killed_supervisor_and_nothing_is_charged(queue: Data
     refs = [Jobs.push("trial.sleep", {"seconds": 60, "path": str(proof)}, queue=name) for name in ("default", "mail")]
     with worker(queue, "--all", JOBS_QUEUES=QUEUES, JOBS_SHUTDOWN_TIMEOUT=0.5) as w:
         wait_until(lambda: len(lines(proof)) == 2, "the jobs to start")
-        below = family(w.pid)
+        below = family_of(w.pid)
         assert len(below) == 2 + 2 + 3
         w.kill()
         wait_until(lambda: not any(map(runs, below)), "every process to end", 20)

@@ -15,33 +15,36 @@ from .instants import spread, takes, until
 from .waiting import wait_until
 from .worker import WorkerProcess, children_of, counts, lines, registered, wait_finished
 
-LIFE = ("default", "--max-workers", "2", "--max-time", "1.0")
+LIFE = ("default", "--max-workers", "2")
+TIME = ("--max-time", "1.0")
 JOBS = 40
 
 
-def one_life(queue: DatabaseBackend, proof: Path) -> float:
+def one_life(queue: DatabaseBackend, arguments: tuple[str, ...]) -> float:
     """How many seconds a worker takes from start to exit when nobody interferes."""
     started = time.monotonic()
-    with WorkerProcess(queue.database, *LIFE) as w:
+    with WorkerProcess(queue.database, *arguments, *TIME) as w:
         assert w.wait() == 0, w.text
     return time.monotonic() - started
 
 
-def terms_at(queue: DatabaseBackend, proof: Path, *, instants: int, seed: int) -> Counter[str]:
+def terms_at(
+    queue: DatabaseBackend, proof: Path, *, instants: int, seed: int, arguments: tuple[str, ...] = LIFE
+) -> Counter[str]:
     """A SIGTERM at each of so many instants of a life. Answers how the workers ended.
 
     Each ends with 0, or by the signal itself where Python had not come to the command yet. Whatever it printed, there
     is no traceback; no process, no lease and no claim is left.
     """
     ends: Counter[str] = Counter()
-    whole = one_life(queue, proof)
+    whole = one_life(queue, arguments)
     for instant in spread(0.0, whole, instants, seed):
         Jobs.dispatch_many([Jobs.define("trial.write", {"path": str(proof), "seconds": 0.05}) for _ in range(JOBS)])
         began = time.monotonic()
-        with WorkerProcess(queue.database, *LIFE) as w:
+        with WorkerProcess(queue.database, *arguments, *TIME) as w:
             until(began + instant)
             was_taken = takes(w.pid, signal.SIGTERM)
-            family = [pid for template in children_of(w.pid) for pid in (template, *children_of(template))]
+            family = family_of(w.pid)
             if w.process.poll() is None:
                 w.signal(signal.SIGTERM)
             code = w.wait()
@@ -58,7 +61,9 @@ def terms_at(queue: DatabaseBackend, proof: Path, *, instants: int, seed: int) -
     return ends
 
 
-def hangups_at(queue: DatabaseBackend, proof: Path, *, instants: int, seed: int) -> Counter[str]:
+def hangups_at(
+    queue: DatabaseBackend, proof: Path, *, instants: int, seed: int, arguments: tuple[str, ...] = LIFE
+) -> Counter[str]:
     """A SIGHUP at each of so many instants of a life. Answers how many came back, and how many had not begun.
 
     Each that could see the signal comes back under its pid, and does what is enqueued then.
@@ -66,7 +71,7 @@ def hangups_at(queue: DatabaseBackend, proof: Path, *, instants: int, seed: int)
     ends: Counter[str] = Counter()
     for instant in spread(0.0, 3.0, instants, seed):
         began = time.monotonic()
-        with WorkerProcess(queue.database, "default", "--max-workers", "2") as w:
+        with WorkerProcess(queue.database, *arguments) as w:
             until(began + instant)
             was_taken = takes(w.pid, signal.SIGHUP)
             w.signal(signal.SIGHUP)
@@ -93,6 +98,11 @@ def assert_once(queue: DatabaseBackend, proof: Path) -> None:
     """Every job that ran was recorded, and ran once."""
     ran = [line.split()[0] for line in lines(proof)]
     assert len(ran) == len(set(ran)) == counts(queue)["completed"]
+
+
+def family_of(pid: int) -> list[int]:
+    """Every process below this one."""
+    return [p for child in children_of(pid) for p in (child, *family_of(child))]
 
 
 def runs(pid: int) -> bool:

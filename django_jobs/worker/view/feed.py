@@ -44,7 +44,7 @@ class Feed(Console):
         self.due_at = 0.0
 
     def stopping(self) -> None:
-        self.say(STOPPING)
+        self.say(str(STOPPING))
 
     def empty(self, queues: Iterable[str]) -> None:
         if self.view.gone:
@@ -60,7 +60,7 @@ class Feed(Console):
         self.due_at = min(self.due_at, time.monotonic() + BUSY_SECONDS)
 
     def drained(self) -> None:
-        self.say(DRAINED)
+        self.say(str(DRAINED))
 
     def stopped(self, settled: int) -> None:
         if self.view.gone:

@@ -81,6 +81,8 @@ def test_every_hot_statement_uses_its_index(store: DatabaseBackend, known: bool)
     assert len(claims) == 100
     assert len(planned("django_jobs_claim", lambda: store.claim("default", me, 1, suspect=True))) == 1
     assert planned("django_jobs_due", store.promote_due).promoted == 50
+    if connections[store.database].vendor != "mysql":  # which answers from the index's ends, before there is a plan
+        assert planned("django_jobs_claim", store.queue_names) == ["default", "other"]
     assert len(planned("django_jobs_holder", lambda: store.held(me))) == 101
     assert store.cancel(claims[0].id)
     assert planned("django_jobs_holder", lambda: store.cancel_requests(me)) == {claims[0].id}

@@ -42,6 +42,8 @@ COMMANDS = [
     "jobs_stats",
     "jobs_run_job",
     "jobs_dispatch",
+    "jobs_test",
+    "jobs_test_monitor",
 ]
 Failed = Callable[..., str]
 

@@ -9,20 +9,41 @@ import pytest
 
 from django_jobs import Jobs, registry
 from django_jobs.backends.database import DatabaseBackend
-from django_jobs.maintenance.canned import ALIASES, KINDS
+from django_jobs.maintenance.canned import ALIASES, KINDS, OUTCOMES
+from django_jobs.maintenance.stats import backlog
 from django_jobs.maintenance.stuck import SHAPES
 from django_jobs.models import CompletedJob, Job, Worker
 from django_jobs.store import ago
+from tests.support.worker import ROOT
 
 from .conftest import work_off
 from .test_commands import run
 
+PAGE = (ROOT / "docs/how-to/try-out.md").read_text("utf-8")
 BECOMES = {shape.name: shape.becomes for shape in SHAPES}
 
 
 @pytest.fixture
 def store(jobs_on: DatabaseBackend) -> DatabaseBackend:
     return jobs_on
+
+
+def test_the_documentation_says_the_same() -> None:
+    rows = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| `")]
+    told = {row[0].strip("| `"): row[2] for row in rows}
+    assert list(told) == [*KINDS, *BECOMES]
+    for kind, (state, reason) in OUTCOMES.items():
+        assert f"`{state}`" in told[kind]
+        assert not reason or f"`{reason}`" in told[kind]
+    for shape in SHAPES:
+        assert f"`{shape.becomes}`" in told[shape.name]
+
+
+def test_what_waits_is_counted_up_to_a_bound(store: DatabaseBackend) -> None:
+    Jobs.dispatch_many([Jobs.define("trial.noop") for _ in range(7)])
+    Jobs.push("trial.noop", queue="mail", delay=60)
+    assert backlog(store, ["default", "mail"], 100) == {"default": 7, "mail": 0}
+    assert backlog(store, ["default"], 5) == {"default": 5}
 
 
 def states(jobs: list[dict[str, Any]]) -> dict[str, str]:

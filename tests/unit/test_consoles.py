@@ -19,6 +19,7 @@ from django_jobs.worker.json_lines import JsonLines
 from django_jobs.worker.lines import DETAILED, TRACED, Lines
 from django_jobs.worker.shows import console_for
 from tests.support.jobs import make_claim
+from tests.support.worker import ROOT
 
 ID = "01a210d8-9c9b-7db2-8ba6-cbfa3a97f4a9"
 STARTED = Started("w-1", "host", 4711, ["default", "mail"], 3, "pool", 0.0)
@@ -94,6 +95,11 @@ def test_colours_are_for_terminals() -> None:
 @pytest.mark.parametrize("facts", [Facts(), Facts(max_attempts=3), Facts(suspect=True, crashes=2), Facts(snoozes=9999)])
 def test_every_word_is_known(kind: OutcomeKind, facts: Facts) -> None:
     assert decide(facts, kind).word in WORDS
+
+
+def test_every_word_is_in_the_documentation() -> None:
+    page = (ROOT / "docs/how-to/watch-workers.md").read_text("utf-8")
+    assert [word for word in WORDS if f"`{word}`" not in page] == []
 
 
 def test_json_has_a_line_for_each_event() -> None:

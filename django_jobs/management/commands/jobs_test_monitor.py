@@ -23,8 +23,8 @@ class Command(JobsCommand):
     """Seed stuck jobs."""
 
     about = gettext_lazy(
-        "Make a job in each shape in which one can be stuck, and say what the reaper makes of it. Where DEBUG is False "
-        "it wants --force."
+        "Make stuck jobs, one in each shape in which a job can be stuck, and say what the reaper makes of it. Where "
+        "DEBUG is False it wants --force."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -143,8 +143,9 @@ def checks_page() -> str:
         [
             "# System checks",
             "",
-            "`manage.py check` looks for these, and so does every command that starts. An id never changes, so that",
-            "`SILENCED_SYSTEM_CHECKS` can name it. E is an error, W a warning.",
+            "`manage.py check` looks for these, and so does every command that starts. Those of django_jobs leave out",
+            "what is about the schedule (E020 to E026, W020 to W022), as one bad entry stops no other.",
+            "An id never changes, so that `SILENCED_SYSTEM_CHECKS` can name it. E is an error, W a warning.",
             "",
             *head("id", "what is wrong", "what to do", "only with"),
             *(row(f"`django_jobs.{id}`", rule.wrong, rule.do, when[rule.when]) for id, rule in RULES.items()),  # noqa: A001

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
@@ -41,6 +42,8 @@ class JobsCommand(BaseCommand):
 
     about: StrOrPromise = ""
     parser: CommandParser
+    # Not those of the schedule: where one entry is wrong, the others run, and whoever mends it needs the commands.
+    requires_system_checks = ("django_jobs", Tags.models)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         self.help = str(self.about)

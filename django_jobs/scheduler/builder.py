@@ -146,7 +146,8 @@ class EntryBuilder(Frequency):
 
     def tag(self, *tags: str) -> Self:
         """Add tags to its jobs, each one word."""
-        return self.with_options(tags=(*self._options.get("tags", ()), *tags))
+        given = checked_options({"tags": self._options.get("tags", ())})["tags"]
+        return self.with_options(tags=(*given, *tags))
 
     # -- whether ----------------------------------------------------------------------------------------------
 

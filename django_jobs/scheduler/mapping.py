@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..definition import OPTION_NAMES
@@ -81,12 +82,16 @@ def _arguments(key: str, value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _call(builder: EntryBuilder, method: str, arguments: Any, options: Any) -> None:
+def _call(builder: EntryBuilder, method: str, arguments: Sequence[Any], options: Any) -> None:
     """Call a method of the builder, where it takes what the dict has for it."""
-    bound = getattr(builder, method)
     try:
-        inspect.signature(bound).bind(*arguments, **options)
+        _signature(method).bind(builder, *arguments, **options)
     except TypeError as error:
         builder.refuse(f"{method}: {error}.")
     else:
-        bound(*arguments, **options)
+        getattr(builder, method)(*arguments, **options)
+
+
+@lru_cache
+def _signature(method: str) -> inspect.Signature:
+    return inspect.signature(getattr(EntryBuilder, method))

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from django.core import checks
+from django.core.management import get_commands, load_command_class
 from django.db import connections
 
 from django_jobs import JobHandler
@@ -227,9 +228,14 @@ def test_a_bad_zone_of_the_schedule_is_said_once(settings):
     assert found() == ["django_jobs.E024"]
 
 
-def test_what_is_wrong_with_an_entry_keeps_no_worker_from_starting(settings):
+def test_what_is_wrong_with_an_entry_keeps_no_command_of_ours_from_running(settings):
     settings.JOBS_SCHEDULE = {"a": entry(handler="no.such")}
-    assert checks.run_checks(tags=["django_jobs"], databases=[]) == []
+    ours = [name for name, app in get_commands().items() if app == "django_jobs"]
+    assert "jobs_work" in ours
+    for name in ours:
+        tags = load_command_class("django_jobs", name).requires_system_checks
+        assert tags != "__all__", name
+        assert checks.run_checks(tags=tags, databases=[]) == [], name
 
 
 def test_unverified_signatures_are_a_warning_before_a_deployment(settings):

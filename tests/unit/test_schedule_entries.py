@@ -114,6 +114,12 @@ def test_defaults(settings) -> None:
     assert (entry.catch_up, entry.catch_up_limit) == ("one", 3)
 
 
+def test_tags_add_up() -> None:
+    assert define().hourly().with_options(tags="one").tag("two", "three").to_entry().options == {
+        "tags": ("one", "two", "three")
+    }
+
+
 def test_names() -> None:
     assert define("command", "app:clearsessions --verbosity=0").hourly().to_entry().name == "clearsessions"
     assert define(Report).hourly().to_entry().name == "report"

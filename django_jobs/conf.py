@@ -293,6 +293,14 @@ class Conf:
         """What `JOBS_QUEUES` says of the queue `name`; a queue that it does not name has no options of its own."""
         return _queues().get(name) or QueueOptions(name)
 
+    def backend_of(self, queue: str) -> str:
+        """The alias of the backend that keeps the jobs of a queue."""
+        return self.queue(queue).backend or self.default_backend
+
+    def queues_of(self, backend: str) -> list[str]:
+        """The queues of `JOBS_QUEUES` whose jobs the backend of this alias keeps, in its order."""
+        return [name for name in self.queue_names() if self.backend_of(name) == backend]
+
     def queue_names(self) -> list[str]:
         """The queues of `JOBS_QUEUES`, in its order; `default` where it names none."""
         return list(_queues()) or ["default"]

@@ -44,9 +44,8 @@ def gather(backend: Backend, queues: Sequence[str] | None = None) -> Numbers:
     """The numbers of `queues`, or of every queue that is configured, paused or holds a job."""
     counted = {stats.queue: stats for stats in backend.stats(queues)}
     if queues is None:
-        for name in conf.queue_names():
-            if (conf.queue(name).backend or conf.default_backend) == backend.alias:
-                counted.setdefault(name, QueueStats(name, {}, None))
+        for name in conf.queues_of(backend.alias):
+            counted.setdefault(name, QueueStats(name, {}, None))
     numbers = [counted[name] for name in sorted(counted)]
     store = store_of(backend) if backend.supports.claim else None
     if store is None:

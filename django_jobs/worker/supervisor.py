@@ -77,7 +77,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise; leave no process behind."""
-        if not self.stop_signals.installed:
+        is_guest = not self.stop_signals.installed
+        if is_guest:
             self.stop_signals.install()
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # so that the end of a worker wakes us
         self._until = math.inf if self.seconds is None else time.monotonic() + self.seconds
@@ -92,6 +93,8 @@ class Supervisor:
         finally:
             self._kill()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if is_guest:
+                self.stop_signals.restore()
 
     def _over(self) -> bool:
         return bool(self.stop_signals.count) or time.monotonic() >= self._until or all(p.is_over for p in self.posts)

@@ -69,3 +69,16 @@ def test_a_backend_that_keeps_nothing_has_nothing_to_pause(jobs_on: DatabaseBack
     settings.JOBS_BACKENDS = {"default": {"BACKEND": "django_jobs.backends.sync.SyncBackend"}}
     with pytest.raises(CommandError, match="keeps no jobs"):
         call("jobs_pause", "mail")
+
+
+def test_each_queue_is_paused_where_it_is_kept(jobs_on: DatabaseBackend, settings) -> None:
+    kind = "django_jobs.backends.memory.MemoryBackend"
+    database = {"BACKEND": "django_jobs.backends.database.DatabaseBackend"}
+    sync = {"BACKEND": "django_jobs.backends.sync.SyncBackend"}
+    settings.JOBS_BACKENDS = {"default": database, "other": {"BACKEND": kind}, "now": sync}
+    settings.JOBS_QUEUES = {"mail": {}, "far": {"backend": "other"}, "cheap": {"backend": "now"}}
+    call("jobs_pause", "mail", "far")
+    assert paused(jobs_on) == {"mail"}
+    assert Jobs.backend("other").paused_queues(["mail", "far"]) == {"far"}
+    call("jobs_resume", "--all")
+    assert (paused(jobs_on), Jobs.backend("other").paused_queues(["far"])) == (set(), set())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from django.core.checks import Tags
@@ -22,16 +20,13 @@ from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...maintenance.stats import backlog
 from ...worker.assembly import WorkerOptions, assemble, isolation_of, supervise
-from ...worker.background import Launch, write_to
 from ...worker.console import MOST_COUNTED, Console
 from ...worker.coordinator import Coordinator, Limits
 from ...worker.housekeeping import Chore
-from ...worker.interrupts import Patience, hear_of_the_end_of_the_parent
+from ...worker.interrupts import Patience
 from ...worker.order import Asked, Order
-from ...worker.pidfile import PidFile
-from ...worker.reload import Start
+from ...worker.service import Service
 from ...worker.shows import console_for, has_rich, has_terminal
-from ...worker.stopping import StopSignals
 from ...worker.supervisor import Supervisor
 from ...worker.watch import Watch, has_watchfiles
 from ..base import JobsCommand, queues_asked
@@ -53,16 +48,6 @@ def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
         return value
 
     return parse
-
-
-def backend_name(queue: str) -> str:
-    """The alias of the backend that keeps a queue."""
-    return conf.queue(queue).backend or conf.default_backend
-
-
-def queues_of(backend: Backend) -> list[str]:
-    """The queues of JOBS_QUEUES that this backend keeps; all of them where it keeps none."""
-    return [name for name in conf.queue_names() if backend_name(name) == backend.alias] or conf.queue_names()
 
 
 def chores_of(backend: Backend) -> list[Chore]:
@@ -95,8 +80,7 @@ class Command(JobsCommand):
 
     about = gettext_lazy("Claim the jobs of the given queues and run them, until told to stop.")
     every_queue = False
-    start: Start | None = None
-    stop_signals: StopSignals | None = None
+    service: Service | None = None
     # Those of the site's pages would load its URLs, views and templates, 4 MB that no worker needs.
     requires_system_checks = ("django_jobs", Tags.models)
 
@@ -191,13 +175,7 @@ class Command(JobsCommand):
         )
 
     def run_from_argv(self, argv: list[str]) -> None:
-        # As early as a command can: from here on a signal ends the worker as one later does.
-        self.stop_signals = StopSignals()
-        self.stop_signals.install()
-        self.start = Start.of_this_process()
-        if self.start.parent:
-            self.stop_signals.parent = self.start.parent
-            hear_of_the_end_of_the_parent(signal.SIGTERM)
+        self.service = Service.begin()
         super().run_from_argv(argv)
 
     def run(self, **options: Any) -> None:
@@ -212,64 +190,56 @@ class Command(JobsCommand):
                 memory_mb=options["max_memory"],
                 when_empty=options["stop_when_empty"],
             ),
-            stop_signals=self.stop_signals,
+            stop_signals=None if self.service is None else self.service.stop_signals,
         )
         if options["watch"]:
             return self.watch(options)
-        if options["background"] and (self.start is None or not options["pidfile"]):
-            self.usage_error(_("--background needs --pidfile, so that you can stop it, and the command line."))
+        if options["background"] and not options["pidfile"]:
+            self.usage_error(_("--background needs --pidfile, so that you can stop it."))
+        if (options["pidfile"] or options["logfile"]) and self.service is None:
+            self.usage_error(_("--pidfile and --logfile are for a process that is the worker's own."))
         every_queue = self.every_queue or options["all"]
         assembled = self.supervisor(asked, options) if every_queue else self.worker(asked, options)
-        show = self.showable(options["show"] or conf.show)
-        pid_file = self.settle(options)
+        service = self.service
+        if service is None:
+            return self.work(assembled, options)
+        code = service.settle(
+            background=options["background"], pid_file=options["pidfile"], log_file=options["logfile"]
+        )
+        if code is not None:
+            raise SystemExit(code)
         try:
-            with console_for(show, detail=options["verbosity"], coloured=self.coloured(options)) as console:
-                assembled(console, live=show == "tui").run()
-            self.end_or_start_anew(-1 if pid_file is None else pid_file.fd)
+            self.work(assembled, options)
+            service.finish()
         finally:
-            if pid_file is not None:
-                pid_file.remove()
+            service.leave()
+
+    def work(self, assembled: Assembly[Coordinator] | Assembly[Supervisor], options: dict[str, Any]) -> None:
+        """Run it, and show what it does."""
+        show = self.showable(options["show"] or conf.show)
+        with console_for(show, detail=options["verbosity"], coloured=self.coloured(options)) as console:
+            assembled(console, live=show == "tui").run()
 
     def watch(self, options: dict[str, Any]) -> None:
         """Have the worker as a process that is started anew on each change of the code."""
         if not has_watchfiles():
             raise CommandError(_("--watch needs watchfiles: pip install 'django-jobs-queue[watch]'"))
-        if options["background"] or options["pidfile"] or self.start is None or self.stop_signals is None:
+        if options["background"] or options["pidfile"] or self.service is None:
             self.usage_error(_("--watch is for a terminal: it goes with neither --background nor --pidfile."))
-        code = Watch(self.start, self.stop_signals, lambda text: self.stdout.write(f"[Watch] {text}")).run()
-        self.end_or_start_anew(-1)
+        service = self.service
+        code = Watch(service.start, service.stop_signals, lambda text: self.stdout.write(f"[Watch] {text}")).run()
+        service.finish()
         if code:
             raise SystemExit(code)
-
-    def settle(self, options: dict[str, Any]) -> PidFile | None:
-        """Become what was asked for: in the background, with a pid file, printing to a file."""
-        launch = None
-        if options["background"] and not (self.start and self.start.is_reload):
-            launch = Launch()
-            if (code := launch.part()) is not None:
-                raise SystemExit(code)
-        pid_file = PidFile(Path(options["pidfile"]).absolute()) if options["pidfile"] else None
-        if pid_file is not None:
-            pid_file.take(self.start.lock if self.start else -1)
-        if options["background"] or options["logfile"]:
-            try:
-                write_to(options["logfile"])
-            except OSError as error:
-                if pid_file is not None:
-                    pid_file.remove()
-                raise CommandError(_("The log file can't be used: %(error)s") % {"error": error}) from error
-            if self.stop_signals is not None:
-                self.stop_signals.terminals = []
-        if launch is not None:
-            launch.begun()
-        return pid_file
 
     def worker(self, asked: WorkerOptions, options: dict[str, Any]) -> Assembly[Coordinator]:
         """Check what was asked for; answers what makes one worker for all of these queues."""
         given = [item for some in (*options["names"], options["queues"] or []) for item in some]
         backend = get_backend(options["backend"] or self.backend_of(given))
         self.check_backend(backend)
-        order = Order(given or [Asked(name) for name in queues_of(backend)], options["fair"])
+        order = Order(
+            given or [Asked(name) for name in conf.queues_of(backend.alias) or conf.queue_names()], options["fair"]
+        )
         self.note(order, asked)
 
         def assembled(console: Console, *, live: bool) -> Coordinator:
@@ -287,7 +257,7 @@ class Command(JobsCommand):
         only = self.backend(options) if options["backend"] else None
         stores: dict[str, Backend] = {}
         for name in conf.queue_names():
-            backend = get_backend(backend_name(name))
+            backend = get_backend(conf.backend_of(name))
             if backend is not (only or backend):
                 continue
             if backend.supports.claim and backend.supports.shared:
@@ -310,7 +280,7 @@ class Command(JobsCommand):
 
     def backend_of(self, given: list[Asked]) -> str:
         """The backend that keeps these queues."""
-        found = sorted({conf.default_backend if asked.is_prefix else backend_name(asked.name) for asked in given})
+        found = sorted({conf.default_backend if asked.is_prefix else conf.backend_of(asked.name) for asked in given})
         if len(found) > 1:
             text = _("These queues are kept by several backends (%(backends)s): give --backend, or --all.")
             self.usage_error(text % {"backends": ", ".join(found)})
@@ -329,17 +299,6 @@ class Command(JobsCommand):
     def coloured(self, options: dict[str, Any]) -> bool | None:
         """Whether colours are wanted; None where the terminal and the environment decide."""
         return False if options["no_color"] else True if options["force_color"] else None
-
-    def end_or_start_anew(self, lock: int) -> None:
-        """Where the process is the worker's own: its last step. `lock` is of the pid file, which a reload keeps."""
-        if self.stop_signals is None or self.start is None:
-            return
-        self.stop_signals.hold()  # a stop that came until now counts, and one that comes later finds the next program
-        if self.stop_signals.wants_reload:
-            try:
-                self.start.again(lock)
-            except OSError as error:
-                raise CommandError(_("The worker could not start anew: %(error)s") % {"error": error}) from error
 
     def check_backend(self, backend: Backend) -> None:
         """End with 1 where there is nothing to work on."""

@@ -328,6 +328,11 @@ class QueueOptions:
         "Where its jobs run: in children that are reused (`pool`), in a child each (`fork`), in a fresh interpreter "
         "each (`spawn`), or in the worker's own process (`inline`).",
     )
+    concurrency: int = option(
+        1,
+        whole(1, 1000),
+        "How many jobs each child of a `pool` runs at once: `async def` handlers in one event loop, others in threads.",
+    )
     max_jobs_per_child: int | None = option(
         None, whole(1).or_none("no limit"), "After how many jobs a child is replaced by a fresh one."
     )

@@ -14,6 +14,9 @@ from .exceptions import JobCancelled
 class Controls(Protocol):
     """What the process that runs a job offers to it."""
 
+    alone: bool
+    """Whether no other job runs in the process."""
+
     def cancelled(self) -> bool:
         """Whether a cancel of the running job was asked for."""
 
@@ -23,6 +26,8 @@ class Controls(Protocol):
 
 class NoControls:
     """For runs outside a worker: nothing cancels, and notes go nowhere."""
+
+    alone = True
 
     def cancelled(self) -> bool:
         return False

@@ -62,7 +62,7 @@ class Invocation:
         plan = self.plan
         if plan.loads or self.definition.schema_version != plan.version:
             self.ctx = replace(self.ctx, payload=self._payload(plan))
-        if not plan.captures and not plan.strict:
+        if not (plan.captures or plan.strict) or not self.ctx.controls.alone:  # else it would be of others' too
             return self._run(plan)
         with ExitStack() as stack:
             if plan.captures:

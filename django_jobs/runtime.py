@@ -203,7 +203,7 @@ def rehearse() -> None:
             _prepare(claim, NoControls())
             _keep_seconds(definition, registry.get(key))
             for queue in queues:
-                plan_of(registry.get(key), queue)
+                plan_of(registry.get(key), key, queue)
 
 
 def _end_of(definition: JobDefinition, claim: Claim) -> float | None:

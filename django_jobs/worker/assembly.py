@@ -43,10 +43,9 @@ def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Seq
     per_queue = queues_of(order)
     executor: Executor
     if (isolation := isolation_of(order, options)) != "inline":
-        executor = Pool(
-            size=options.max_workers or max(q.max_workers for q in per_queue),
-            terms=terms_of(isolation, per_queue),
-        )
+        terms = terms_of(isolation, per_queue)
+        children = options.max_workers or max(q.max_workers for q in per_queue)
+        executor = Pool(children * terms.concurrency, terms)
         backend.bound_waits(conf.lease_seconds)  # not inline, where the handlers may have the same connection
     else:
         executor = Inline(lambda: coordinator.renew_lease(), lambda: backend.cancel_requests(coordinator.worker_id))
@@ -91,6 +90,7 @@ def terms_of(isolation: str, queues: Sequence[QueueOptions]) -> Terms:
     """The terms for children that serve all of these queues: the strictest of them."""
     return Terms(
         isolation=isolation,
+        concurrency=min(q.concurrency for q in queues) if isolation == "pool" else 1,
         max_jobs=min((q.max_jobs_per_child for q in queues if q.max_jobs_per_child), default=None),
         max_memory_mb=min((q.max_memory_mb for q in queues if q.max_memory_mb), default=None),
     )

@@ -47,7 +47,10 @@ class Child:
     parent: int
     terms: Terms
     slot: int = 0
+    guard_class: type[AlarmGuard] = AlarmGuard
     guard: AlarmGuard = field(init=False)
+    alone = True
+    """Whether no other job runs in this process."""
     running: str = ""
     queue: str = ""
     notes: int = 0
@@ -56,7 +59,7 @@ class Child:
     """Of the job or hook that runs, or ran last."""
 
     def __post_init__(self) -> None:
-        self.guard = AlarmGuard(self._deadline, self.cancelled)
+        self.guard = self.guard_class(self._deadline, self.cancelled)
 
     def main(self) -> bool:
         """Work until the child is to be replaced. False: until the worker was gone.

@@ -44,6 +44,7 @@ class Inline:
     """
 
     isolation = "inline"
+    alone = True
     size = 1
 
     def __init__(self, renew: Callable[[], bool], cancel_requests: Callable[[], Collection[str]] = frozenset) -> None:

@@ -80,20 +80,26 @@ _STUBBORN = {
 
 @dataclass(slots=True)
 class _Seat:
-    """What the coordinator knows of a slot beside what the child says."""
+    """What the coordinator knows of a child beside what that says in its slots."""
 
     wanted_at: float = 0.0
     born_at: float = 0.0
     early_deaths: int = 0
-    cancelled: _Cancel | None = None
-    condemned: int = 0
     killed: _Kill | None = None
     alive: bool = False
 
 
 @dataclass(slots=True)
+class _Wish:
+    """What the coordinator wants of the job in a slot."""
+
+    cancelled: _Cancel | None = None
+    condemned: int = 0
+
+
+@dataclass(slots=True)
 class Pool:
-    """Children in slots, and the jobs in their hands.
+    """Children in slots, and the jobs in their hands. `size` is the number of slots: of jobs that run at once.
 
     Of every claim that is submitted, exactly one of these comes back: its outcome, from `collect()`, or itself, from
     `take_back()`.
@@ -112,6 +118,7 @@ class Pool:
     _from_children: Port = field(init=False)
     _template: Template = field(init=False)
     _seats: list[_Seat] = field(init=False)
+    _wishes: list[_Wish] = field(init=False)
     _backlog: deque[list[Claim] | Settlement] = field(default_factory=deque)
     _sent: dict[int, _Sent] = field(default_factory=dict)
     _done: list[Finished] = field(default_factory=list)
@@ -144,11 +151,15 @@ class Pool:
         self._to_children, self._children_end = Port(self._jobs.near), Port(self._jobs.far)
         self._from_children = Port(self._reports.near)
         self._template = Template(self._slots, self._jobs, self._reports, self.terms)
-        self._seats = [_Seat() for _ in range(self.size)]
+        self._seats = [_Seat() for _ in range(self.size // self.terms.concurrency)]
+        self._wishes = [_Wish() for _ in range(self.size)]
         self._before_fork()
         self._template.start()
-        for slot in range(self.size):
-            self._spawn(slot)
+        for child in range(len(self._seats)):
+            self._spawn(child)
+
+    def _seat(self, slot: int) -> _Seat:
+        return self._seats[slot // self.terms.concurrency]
 
     @property
     def isolation(self) -> str:
@@ -211,7 +222,7 @@ class Pool:
         group: list[Claim] = []
         claims = list(claims)
         self._waiting += len(claims)
-        most = 1 if self.terms.are_for_one else max(min(conf.message_jobs, len(claims) // self.size), 1)
+        most = 1 if self.terms.one_by_one else max(min(conf.message_jobs, len(claims) // self.size), 1)
         for claim in claims:
             quick = not claim.suspect and self.pace.is_quick(claim.handler)
             if group and (not quick or len(group) >= most):
@@ -288,7 +299,7 @@ class Pool:
         """When the next look at the children is due (monotonic clock)."""
         if self._done:
             return time.monotonic()
-        deadlines = [self._kill_at(slot) for slot in range(self.size) if self._seats[slot].alive]
+        deadlines = [self._kill_at(slot) for slot in range(self.size) if self._seat(slot).alive]
         wanted = [seat.wanted_at for seat in self._seats if not seat.alive and seat.wanted_at]
         if not self._template.started:
             wanted.append(self._rebuild_at)
@@ -314,7 +325,7 @@ class Pool:
             if (message := self._from_children.try_receive()) is None:
                 return
             kind, slot, content = message
-            self._seats[slot].early_deaths = 0
+            self._seat(slot).early_deaths = 0
             if kind == DONE:
                 for number, values in content:
                     self._finish(number, unpacked(values))
@@ -340,28 +351,35 @@ class Pool:
             self._bury_one(death)
 
     def _bury_one(self, death: Death) -> None:
-        seat = self._seats[death.slot]
+        seat = self._seat(death.slot)
         seat.alive = False
-        job, message = self._slots.job(death.slot), self._slots.message(death.slot)
-        if self._slots.pid(death.slot) != death.pid:
-            job = message = 0
-        if message:
-            self._take_unreported(death.slot, message)
-        self._slots.leave(death.slot)
-        if job in self._sent:
-            self._finish(job, self._obituary(seat, job, death))
-        for number in [n for n, sent in self._sent.items() if message and sent.message == message]:
-            if self._sent[number].hooks is not None:
-                self._requeue({number})
-            else:
-                self._finish(number, Outcome(OutcomeKind.INTERRUPTED))  # of the same message, but not what it ran
+        slots = range(death.slot, death.slot + self.terms.concurrency)
+        at_work = [slot for slot in slots if self._slots.pid(slot) == death.pid and self._slots.message(slot)]
+        beside = sum(self._slots.job(slot) in self._sent for slot in at_work) - 1
+        for slot in at_work:
+            self._empty(slot, death, beside)
+        for slot in slots:
+            self._slots.leave(slot)
+            self._wishes[slot].cancelled = None
         early = time.monotonic() - seat.born_at < 1.0 and death.status != 0
-        seat.early_deaths = seat.early_deaths + 1 if early and not message else 0
+        seat.early_deaths = seat.early_deaths + 1 if early and not at_work else 0
         wait = min(0.1 * 2**seat.early_deaths, RESPAWN_LONGEST) if seat.early_deaths else 0.0
         if seat.early_deaths:
             logger.error("a child died at its start (%s); the next one follows in %.1f s", death, wait)
         seat.wanted_at = time.monotonic() + wait
-        seat.killed = seat.cancelled = None
+        seat.killed = None
+
+    def _empty(self, slot: int, death: Death, beside: int) -> None:
+        """Settle what a dead child had in this slot; so many other jobs ran beside it."""
+        job, message = self._slots.job(slot), self._slots.message(slot)
+        self._take_unreported(slot, message)
+        if job in self._sent:
+            self._finish(job, self._obituary(slot, job, death, beside))
+        for number in [n for n, sent in self._sent.items() if sent.message == message]:
+            if self._sent[number].hooks is not None:
+                self._requeue({number})
+            else:
+                self._finish(number, Outcome(OutcomeKind.INTERRUPTED))  # of the same message, but not what it ran
 
     def _take_unreported(self, slot: int, message: int) -> None:
         """What the child has completed without an output, and has had no time to report."""
@@ -371,23 +389,28 @@ class Pool:
             if claim is not None:
                 self._finish(number, Outcome(OutcomeKind.COMPLETED, keep_seconds=keep_seconds(claim)))
 
-    def _obituary(self, seat: _Seat, job: int, death: Death) -> Outcome:
-        if death.ended_for == "lease":
+    def _obituary(self, slot: int, job: int, death: Death, beside: int) -> Outcome:
+        killed = self._seat(slot).killed
+        if death.ended_for == "deadline" and time.monotonic() > self._slots.deadline(slot):
+            return Outcome(OutcomeKind.TIMED_OUT, error=_STUBBORN[OutcomeKind.TIMED_OUT])
+        if death.ended_for:
             return Outcome(OutcomeKind.INTERRUPTED)
-        if death.ended_for == "deadline":
-            seat.killed = _Kill(death.pid, job, OutcomeKind.TIMED_OUT)
-        if seat.killed is None or seat.killed.pid != death.pid:
-            return Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", f"the process that ran the job was {death}"))
-        if seat.killed.job != job or seat.killed.reason not in _STUBBORN:
+        if killed is None or killed.pid != death.pid:
+            text = f"the process that ran the job was {death}"
+            if not beside:
+                return Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", text))
+            # Nobody knows which of them it was: each is a suspect now, and runs alone the next time.
+            return Outcome(OutcomeKind.LOST, error=ErrorRecord("", f"{text}; {beside} more ran in it"))
+        if killed.job != job or killed.reason not in _STUBBORN:
             return Outcome(OutcomeKind.INTERRUPTED)  # a neighbour: what the child was killed for had just ended
-        return Outcome(seat.killed.reason, error=_STUBBORN[seat.killed.reason])
+        return Outcome(killed.reason, error=_STUBBORN[killed.reason])
 
     def _kill_at(self, slot: int) -> float:
         """When the child in `slot` is killed for the job that it runs."""
         return min(self._slots.deadline(slot), self._cancelled_at(slot)) + conf.kill_grace
 
     def _cancelled_at(self, slot: int) -> float:
-        cancelled = self._seats[slot].cancelled
+        cancelled = self._wishes[slot].cancelled
         return cancelled.at if cancelled is not None and cancelled.job == self._slots.job(slot) else math.inf
 
     def _end_overdue(self) -> None:
@@ -395,13 +418,13 @@ class Pool:
         kill then hits this job, or none.
         """
         now = time.monotonic()
-        for slot, seat in enumerate(self._seats):
-            job = self._slots.job(slot)
+        for slot, wish in enumerate(self._wishes):
+            job, seat = self._slots.job(slot), self._seat(slot)
             killed = seat.killed is not None and seat.killed.pid == self._slots.pid(slot)
             if not (job and seat.alive and not killed and now > self._kill_at(slot)):
                 continue
-            if seat.condemned != job:
-                seat.condemned = job
+            if wish.condemned != job:
+                wish.condemned = job
                 self._slots.condemn(slot, job)
                 continue
             reason = OutcomeKind.TIMED_OUT if math.isinf(self._cancelled_at(slot)) else OutcomeKind.CANCELLED
@@ -413,19 +436,19 @@ class Pool:
 
     def _kill(self, slot: int, job: int, reason: OutcomeKind) -> None:
         if pid := self._slots.pid(slot):
-            self._seats[slot].killed = _Kill(pid, job, reason)
+            self._seat(slot).killed = _Kill(pid, job, reason)
             kill_group(pid)
 
-    def _spawn(self, slot: int) -> None:
-        seat = self._seats[slot]
+    def _spawn(self, child: int) -> None:
+        seat = self._seats[child]
         seat.alive, seat.wanted_at, seat.born_at = True, 0.0, time.monotonic()
-        self._template.spawn(slot)
+        self._template.spawn(child * self.terms.concurrency)
 
     def _respawn(self) -> None:
         now = time.monotonic()
-        for slot, seat in enumerate(self._seats):
+        for child, seat in enumerate(self._seats):
             if self._template.started and not seat.alive and seat.wanted_at <= now:
-                self._spawn(slot)
+                self._spawn(child)
 
     def _find_lost(self) -> None:
         """A child that is killed between taking a message and saying so leaves no trace: what nobody has is given
@@ -504,14 +527,14 @@ class Pool:
         A child that takes a job just now hears of it at the next call.
         """
         waiting = {claim.id for claim in self._not_running()}.intersection(job_ids)
-        for slot, seat in enumerate(self._seats):
+        for slot, wish in enumerate(self._wishes):
             job = self._slots.job(slot)
             sent = self._sent.get(job)
             if sent is None or sent.claim is None or sent.claim.id not in job_ids:
                 continue
             waiting.discard(sent.claim.id)
-            if seat.cancelled is None or seat.cancelled.job != job:
-                seat.cancelled = _Cancel(job, time.monotonic())
+            if wish.cancelled is None or wish.cancelled.job != job:
+                wish.cancelled = _Cancel(job, time.monotonic())
                 self._slots.cancel(slot, job)
                 with contextlib.suppress(OSError):
                     os.kill(self._slots.pid(slot), CANCELLING)  # it looks itself whether this is still its job
@@ -579,8 +602,8 @@ class Pool:
         self._waiting = 0
         self._sent.clear()
         self._done.clear()
-        for slot, seat in enumerate(self._seats):
-            if seat.alive:
+        for slot in range(0, self.size, self.terms.concurrency):
+            if self._seat(slot).alive:
                 self._kill(slot, self._slots.job(slot), OutcomeKind.INTERRUPTED)
         return claims
 
@@ -591,8 +614,8 @@ class Pool:
 
     def kill_running(self) -> None:
         """Kill the children that run something; their jobs come back from `collect()` as interrupted."""
-        for slot, seat in enumerate(self._seats):
-            if seat.alive and self._slots.message(slot):
+        for slot in range(self.size):
+            if self._seat(slot).alive and self._slots.message(slot):
                 self._kill(slot, self._slots.job(slot), OutcomeKind.INTERRUPTED)
 
     def stop(self) -> None:
@@ -608,7 +631,7 @@ class Pool:
             if deaths is None:
                 break
             for death in deaths:
-                self._seats[death.slot].alive = False
+                self._seat(death.slot).alive = False
         self._template.close()
         self._reports.close()
         self._slots.close()

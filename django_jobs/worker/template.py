@@ -21,6 +21,7 @@ from ..logs import get_logger
 from . import orphans
 from .channel import Channel, Port
 from .child import Child
+from .crew import Crew
 from .interrupts import hear_of_the_end_of_the_parent, ignore_stop_signals
 from .slots import Slots
 from .terms import Terms
@@ -164,7 +165,8 @@ class _Mother:
         self.ended_for: dict[int, str] = {}
         self.alarm = socket.socketpair()
         t = template
-        self.child = Child(t.slots, Port(t.jobs.far), Port(t.reports.far), os.getpid(), t.terms)
+        kind = Child if t.terms.concurrency == 1 else Crew
+        self.child = kind(t.slots, Port(t.jobs.far), Port(t.reports.far), os.getpid(), t.terms)
 
     def main(self) -> None:
         os.setpgid(0, 0)
@@ -246,12 +248,13 @@ class _Mother:
         """
         now = time.monotonic()
         slots = self.template.slots
-        for pid, slot in self.children.items():
-            if pid in self.ended_for or not slots.job(slot):
+        for pid, first in self.children.items():
+            at_work = [s for s in range(first, first + self.template.terms.concurrency) if slots.job(s)]
+            if pid in self.ended_for or not at_work:
                 continue
             if now > slots.lease_until:
                 self.ended_for[pid] = "lease"
-            elif now > slots.deadline(slot) + 2 * conf.kill_grace + 1.0:
+            elif now > min(map(slots.deadline, at_work)) + 2 * conf.kill_grace + 1.0:
                 self.ended_for[pid] = "deadline"
             else:
                 continue

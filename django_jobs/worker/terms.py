@@ -11,12 +11,14 @@ OVERHEAD_SECONDS = {"pool": 0.0, "fork": 0.004, "spawn": 0.5}
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """When a child is replaced by a fresh one: after so many jobs, or when it has grown beyond a size. None: never.
+    """How many jobs a child runs at once, and when it is replaced by a fresh one: after so many jobs, or when it has
+    grown beyond a size. None: never.
 
     With `isolation` `fork` and `spawn`, each child runs one job; with `spawn` in an interpreter that it starts anew.
     """
 
     isolation: str = "pool"
+    concurrency: int = 1
     max_jobs: int | None = None
     max_memory_mb: int | None = None
 
@@ -24,6 +26,11 @@ class Terms:
     def are_for_one(self) -> bool:
         """Whether each job has a child of its own."""
         return self.isolation != "pool"
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether jobs never travel several in a message."""
+        return self.are_for_one or self.concurrency > 1
 
     @property
     def overhead_seconds(self) -> float:

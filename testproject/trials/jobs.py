@@ -17,6 +17,7 @@ from collections import deque
 from itertools import repeat
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from django_jobs import (
@@ -261,6 +262,21 @@ class Grandchild(JobHandler):
         while True:
             with contextlib.suppress(BaseException):
                 program.wait()
+
+
+@register("trial.nap")
+class Nap(JobHandler):
+    """Sleeps in an event loop; says in the file `payload["path"]` when it starts and how it ends, and where it runs."""
+
+    async def handle(self, ctx: JobContext) -> None:
+        loop = id(asyncio.get_running_loop())
+        append(ctx.payload["path"], f"start {ctx.job_id} {os.getpid()} {loop}")
+        try:
+            await asyncio.sleep(ctx.payload["seconds"])
+            async for _ in User.objects.all()[:1]:
+                pass
+        finally:
+            append(ctx.payload["path"], f"end {ctx.job_id} {os.getpid()} {loop}")
 
 
 @register("trial.hostile")

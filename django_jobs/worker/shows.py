@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from django.utils.translation import gettext as _
+
 from .console import Console, is_coloured
 from .json_lines import JsonLines
 from .lines import PLAIN, Lines
@@ -29,7 +31,12 @@ def console_for(show: str, *, detail: int = PLAIN, coloured: bool | None = None)
     from .view.process import View
 
     view = View(coloured=coloured)
-    view.start()
+    try:
+        view.start()
+    except OSError as error:
+        lines.say(_("the view could not be started: %(error)s") % {"error": error})
+        yield lines
+        return
     try:
         yield Feed(view, lines)
     finally:
@@ -37,8 +44,13 @@ def console_for(show: str, *, detail: int = PLAIN, coloured: bool | None = None)
 
 
 def has_terminal() -> bool:
-    """Whether there is a terminal to draw on, and a process can be forked that does."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and hasattr(os, "fork")
+    """Whether there is a terminal to draw on, which we are in front of, and a process can be forked that does."""
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb" or not hasattr(os, "fork"):
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdout.fileno()) == os.getpgrp()
+    except OSError:  # a terminal that controls nobody
+        return True
 
 
 def has_rich() -> bool:

@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ def database() -> str:
 
 
 @pytest.fixture
-def opened(queue: DatabaseBackend, tmp_path: Path) -> Opened:
+def opened(queue: DatabaseBackend, tmp_path: Path) -> Iterator[Opened]:
     """A terminal in which the site is at hand."""
 
     def make(width: int = 100, height: int = 30, **env: str) -> AbstractContextManager[Terminal]:
@@ -42,11 +42,15 @@ def opened(queue: DatabaseBackend, tmp_path: Path) -> Opened:
             site.pop(name, None) if name not in env else None
         return terminal(tmp_path, width, height, site)
 
-    return make
+    yield make
+    for row in registered(queue):  # of a test that failed
+        with suppress(ProcessLookupError):
+            os.kill(row.pid, signal.SIGKILL)
 
 
 def work(screen: Terminal, *arguments: str, queues: str = "default") -> None:
-    screen.run([sys.executable, str(ROOT / "manage.py"), "jobs_work", queues, "--show", "tui", *arguments])
+    command = [sys.executable, str(ROOT / "manage.py"), "jobs_work", queues, "--show", "tui", *arguments]
+    screen.run(command)
 
 
 def coordinator(store: DatabaseBackend) -> int:
@@ -128,6 +132,40 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_for_a_while(queue: DatabaseBacke
         assert screen.state() == DRAWING
         screen.type("C-c")
         screen.shows("[Worker] graceful shutdown complete.")
+
+
+def test_in_the_background_it_leaves_the_terminal_alone(queue: DatabaseBackend, opened: Opened) -> None:
+    with opened() as screen:
+        work(screen)
+        screen.shows("● running")
+        screen.type("C-z")
+        wait_until(lambda: screen.state() == PLAIN_AGAIN, "the shell")
+        screen.run(["bg"])
+        Jobs.push("trial.noop").cancel()
+        ref = Jobs.push("trial.noop")
+        wait_until(lambda: ref.refresh().is_finished, "the job, in the background")
+        screen.run(["echo", "typed", "in", "peace"])
+        screen.shows("\ntyped in peace")
+        assert screen.state() == PLAIN_AGAIN
+        screen.run(["fg"])
+        screen.shows("● running", "acked")
+        screen.type("C-c")
+        screen.shows("[Worker] graceful shutdown complete.")
+        screen.run(["clear"])
+        work(screen, "--stop-when-empty", "&")
+        screen.shows("[Worker] processing queue 'default'", "[Worker] graceful shutdown complete.")
+
+
+def test_what_a_job_writes_into_the_feed_does_not_end_the_view(queue: DatabaseBackend, opened: Opened) -> None:
+    Jobs.push("trial.garbage", max_attempts=1)
+    ref = Jobs.push("trial.noop")
+    with opened() as screen:
+        work(screen, "--max-workers", "1")
+        wait_until(lambda: ref.refresh().is_finished, "the job after it")
+        screen.shows("● running", "acked")
+        assert screen.state() == DRAWING
+        screen.type("C-c")
+        screen.shows("graceful shutdown complete.")
 
 
 def test_the_workers_of_all_queues_are_one_view(queue: DatabaseBackend, opened: Opened, tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ class Terminal:
         self.tmux("send-keys", *keys)
 
     def run(self, command: Sequence[str]) -> None:
-        """Type a command."""
-        self.tmux("send-keys", "-l", shlex.join(command))
+        """Type a command; a last "&" has it in the background."""
+        front = command[:-1] if command[-1] == "&" else command
+        self.tmux("send-keys", "-l", shlex.join(front) + " &" * (front is not command))
         self.type("Enter")
 
     def resize(self, width: int, height: int) -> None:

@@ -157,6 +157,23 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert (process.returncode, errors) == (0, "")
 
 
+def test_where_no_process_can_be_forked_the_view_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr("django_jobs.worker.shows.has_terminal", lambda: True)
+    monkeypatch.setattr("os.fork", refuse)
+    with console_for("tui") as console:
+        assert isinstance(console, Lines)
+
+
+def test_where_rich_is_missing_the_view_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_jobs.worker.shows.has_terminal", lambda: True)
+    monkeypatch.setattr("django_jobs.worker.shows.has_rich", lambda: False)
+    with console_for("tui") as console:
+        assert isinstance(console, Lines)
+
+
 @pytest.mark.parametrize(
     ("show", "kind"), [("lines", "Lines"), ("json", "JsonLines"), ("quiet", "Console"), ("tui", "Lines")]
 )

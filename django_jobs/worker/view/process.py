@@ -48,7 +48,13 @@ class View:
         sys.stdout.flush()
         sys.stderr.flush()
         channel = Channel()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            channel.close()
+            self._output.close()
+            self.terminal.close()
+            raise
         if self.pid == 0:
             status = 1
             try:

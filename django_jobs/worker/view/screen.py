@@ -30,7 +30,7 @@ LAST_LINES = 20
 
 def watch(port: Port, terminal: Terminal, output: int, owner: int, *, coloured: bool) -> None:
     """Draw until there is no more news, the worker is gone, or the terminal is."""
-    with contextlib.suppress(BrokenPipeError), open(terminal.fileno(), "w", closefd=False) as file:
+    with contextlib.suppress(BrokenPipeError), open(terminal.fileno(), "w", closefd=False, errors="replace") as file:
         console = RichConsole(file=file, force_terminal=True, no_color=not coloured, highlight=False)
         _Screen(port, terminal, output, owner, console).run()
 
@@ -45,6 +45,7 @@ class _Screen:
     board: Board = field(default_factory=Board)
     signals: set[int] = field(default_factory=set)
     drawn_at: float = 0.0
+    hidden: bool = False
 
     def run(self) -> None:
         woken = self.take_signals()
@@ -86,13 +87,16 @@ class _Screen:
             while (message := self.port.try_receive()) is not None:
                 if message == END:
                     return False
-                self.board.take(unpacked(message))
+                with contextlib.suppress(TypeError, ValueError):  # a job wrote into the worker's socket
+                    self.board.take(unpacked(message))
         return os.getppid() == self.owner
 
     def draw(self, live: Live) -> None:
         """Draw what there is; seldom enough to be calm, and at once where the size has changed."""
         now = time.monotonic()
         busy = self.board.changed
+        if self.hidden:
+            return
         if signal.SIGWINCH not in self.signals and now - self.drawn_at < (DRAW_SECONDS if busy else TICK_SECONDS):
             return
         self.signals.discard(signal.SIGWINCH)
@@ -103,12 +107,15 @@ class _Screen:
         live.update(draw(self.board.picture(now), width, height, glyphs), refresh=True)
 
     def suspend(self, live: Live) -> None:
-        """Ctrl-Z: leave the terminal to the shell, and draw again when we are back."""
+        """Ctrl-Z: leave the terminal to the shell, and draw again when we are back in front."""
         if signal.SIGTSTP in self.signals:
             self.signals.discard(signal.SIGTSTP)
+            self.hidden = True
             live.stop()
             self.terminal.restore(screen=False)
             os.kill(os.getpid(), signal.SIGSTOP)
+        if self.hidden and self.terminal.is_ours:
+            self.hidden = False
             self.terminal.hush()
             live.start()
             self.drawn_at = 0.0

@@ -30,12 +30,24 @@ class Terminal:
         """A descriptor of it."""
         return self._own
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether we are in front: not in the background of a shell, to whom it belongs then."""
+        try:
+            return os.tcgetpgrp(self._own) == os.getpgrp()
+        except OSError:  # it controls nobody
+            return True
+
     def hush(self) -> None:
         """Show nothing of what is typed; Ctrl-C and its like are signals still."""
         if self._before is not None:
             quiet = [*self._before]
             quiet[3] &= ~(termios.ECHO | termios.ICANON)
             self._set(quiet)
+
+    def close(self) -> None:
+        """Close what was opened of it."""
+        os.close(self._own)
 
     def restore(self, *, screen: bool) -> None:
         """Echo again; with `screen`, leave a drawing that nobody has cleared up."""

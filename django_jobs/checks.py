@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from . import registry
 from .backends import Backend, build
 from .conf import DEFAULT_OPTIONS, QueueOptions, Setting, conf, declared, is_listed, parse_queues
-from .defaults import site_defaults
+from .defaults import site_defaults, with_defaults
 from .definition import JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, InvalidSchedule, UnknownHandler
 from .findings import finding
@@ -377,6 +377,30 @@ def check_bounds(app_configs: Apps, **_: Any) -> Messages:
     biggest = ", ".join(f"{name} makes {size:,}" for name, size in parts.items())
     says = f"A job may need a message of {needed:,} bytes, and the worker's sockets carry {MESSAGE_BYTES:,}: {biggest}."
     return [finding("E008", says)]
+
+
+@checks.register("django_jobs")
+def check_atomic(app_configs: Apps, **_: Any) -> Messages:
+    """E030, W030: the backends of atomic handlers can complete them, in the time that they ask for."""
+    backends = {backend.alias: backend for backend in _backends()}
+    found: Messages = []
+    for key in registry.handler_keys() if _fit("handlers", "builtins", "aliases", "lease_seconds") else []:
+        try:
+            handler = registry.get(key)
+            if not getattr(handler, "atomic", False):
+                continue
+            backend = backends[str(with_defaults(JobDefinition(handler=key)).backend)]
+            timeout = registry.defaults_of(handler).get("timeout", 0)
+        except Exception:  # noqa: S112 - whatever it is, other rules say so
+            continue
+        longest = backend.longest_transaction if _vendor_of(backend) else None
+        if not backend.supports.atomic:
+            says = f"handler {key!r} is atomic, and the backend {backend.alias!r} has no transactions for it."
+            found.append(finding("E030", says))
+        elif longest is not None and (timeout is None or timeout > longest):
+            says = f"handler {key!r} is atomic with a timeout of {timeout} seconds, and has {longest:g}."
+            found.append(finding("W030", says))
+    return found
 
 
 # -- before a deployment --------------------------------------------------------------------------------------

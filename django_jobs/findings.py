@@ -88,6 +88,10 @@ RULES = {
         "Entries of the schedule depend on each other in a circle.",
         "Take one of the dependencies out. Until then none of them runs.",
     ),
+    "E030": Rule(
+        "A handler is atomic, and the backend of its jobs can't complete them in a transaction of theirs.",
+        "Use the database backend for it, or make it bear a second run, and take out atomic.",
+    ),
     "W001": Rule(
         "SQLite's transactions are deferred, so that a worker and a web process can fail with 'database is locked'.",
         'Add "transaction_mode": "IMMEDIATE" to the OPTIONS of the database.',
@@ -162,6 +166,10 @@ RULES = {
     "W022": Rule(
         "An entry of the schedule depends on one that the code does not have, or that has no place in the order.",
         "Mend the name, unless an entry in the database has it. While it is nowhere, the entry does not run.",
+    ),
+    "W030": Rule(
+        "An atomic handler on SQLite has a timeout of more than a third of `JOBS_LEASE_SECONDS`, when it is ended.",
+        "Nobody can renew a lease while it has the only write lock: lower its timeout, or write in smaller jobs.",
     ),
 }
 

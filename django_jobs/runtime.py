@@ -103,6 +103,8 @@ class Outcome(NamedTuple):
     """Where a deferred job goes."""
     service: str = ""
     """What is to be left alone for `retry_after` seconds."""
+    stored: bool = False
+    """It has been written already, in the job's own transaction."""
 
 
 class Guard(Protocol):
@@ -111,8 +113,35 @@ class Guard(Protocol):
     def __call__(self, timeout: float | None) -> AbstractContextManager[Any]: ...
 
 
-def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) -> Outcome:
-    """Run one attempt of `claim`; `guard` raises `JobTimeout` in it when its time is up."""
+Complete = Callable[[Outcome], Outcome]
+
+
+class Store(Protocol):
+    """What the store of a job does for the attempts of atomic handlers."""
+
+    @property
+    def longest_transaction(self) -> float | None:
+        """How many seconds a transaction may take before it is in the way of everybody else; None is no limit."""
+
+    def completing(self, claim: Claim) -> AbstractContextManager[Complete]:
+        """A transaction for the handler, and a function that writes the attempt's completion as the last part of it.
+
+        The function answers the outcome as it was stored, and raises `RolledBack` where it could not be.
+        """
+
+
+class RolledBack(Exception):
+    """The transaction of an atomic handler ends without a trace; what the attempt came to is `outcome`."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.kind)
+        self.outcome = outcome
+
+
+def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None, store: Store | None = None) -> Outcome:
+    """Run one attempt of `claim`; `guard` raises `JobTimeout` in it when its time is up. `store` is where the job is:
+    an atomic handler is completed there, in its own transaction.
+    """
     started = time.monotonic()
     outer = logs.running.set(claim)
     prepared = _prepare(claim, controls or NoControls())
@@ -120,15 +149,14 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
         logs.running.reset(outer)
         return prepared
     definition, invocation = prepared
-    ctx, handler = invocation.ctx, invocation.handler_class
+    handler = invocation.handler_class
     try:
-        with guard(definition.timeout):
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("START %s %s", claim.handler, claim.id, extra=logs.facts(claim))
-            if signals.job_started.receivers:
-                signals.job_started.send_robust(handler, ctx=ctx)
-            value = invocation.run()
-        outcome = _outcome_of(value)
+        if getattr(handler, "atomic", False):
+            outcome = _run_atomically(claim, invocation, guard, store, started)
+        else:
+            outcome = _run(claim, invocation, guard, definition.timeout)
+    except RolledBack as rolled_back:
+        outcome = rolled_back.outcome
     except JobCancelled as error:
         if claim.worker_id:  # elsewhere the connections are the caller's own
             connections.drop()
@@ -154,10 +182,38 @@ def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None) ->
     finally:
         logs.running.reset(outer)
         connections.tidy()
-    kind, result, recorded, delay, *_, queue, service = outcome
+    kind, result, recorded, delay, *_, queue, service, stored = outcome
     after = None if delay is None else _delay_of(claim.id, delay)
     took = time.monotonic() - started
-    return Outcome(kind, result, recorded, after, took, _keep_seconds(definition, handler), queue, service)
+    return Outcome(kind, result, recorded, after, took, _keep_seconds(definition, handler), queue, service, stored)
+
+
+def _run(claim: Claim, invocation: Invocation, guard: Guard, timeout: float | None) -> Outcome:
+    with guard(timeout):
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("START %s %s", claim.handler, claim.id, extra=logs.facts(claim))
+        if signals.job_started.receivers:
+            signals.job_started.send_robust(invocation.handler_class, ctx=invocation.ctx)
+        value = invocation.run()
+    return _outcome_of(value)
+
+
+def _run_atomically(claim: Claim, invocation: Invocation, guard: Guard, store: Store | None, started: float) -> Outcome:
+    """Run a handler in a transaction which its completion is part of. Every other outcome rolls it back.
+
+    The deadline is the handler's alone: nothing strikes between it and the commit, so that nobody need wonder whether
+    that took place.
+    """
+    if store is None:
+        raise NonRetryableJobError(f"{claim.handler!r} is atomic, and there is no store here that could complete it")
+    definition, longest = invocation.definition, store.longest_transaction
+    timeout = definition.timeout if longest is None else min(definition.timeout or longest, longest)
+    with store.completing(claim) as complete:
+        outcome = _run(claim, invocation, guard, timeout)
+        if outcome.kind != OutcomeKind.COMPLETED:
+            raise RolledBack(outcome)
+        keep = _keep_seconds(definition, invocation.handler_class)
+        return complete(outcome._replace(seconds=time.monotonic() - started, keep_seconds=keep))
 
 
 def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition, Invocation]:

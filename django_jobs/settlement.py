@@ -43,6 +43,8 @@ class Settlement(NamedTuple):
     pause: tuple[str, float] | None = None
     """A service, and for how many seconds none of its jobs is to be started."""
     dead_letter: JobDefinition | None = None
+    stored: bool = False
+    """It has been written already, in the job's own transaction."""
 
 
 class Moved(NamedTuple):
@@ -56,7 +58,8 @@ class Moved(NamedTuple):
 def conclude(claim: Claim, outcome: Outcome, *, rng: Callable[[], float] = random.random) -> Settlement:
     """The settlement of `claim` after `outcome`."""
     if outcome.kind == OutcomeKind.COMPLETED:
-        return Settlement(claim, COMPLETE, outcome.result, None, claim.history, outcome.seconds, outcome.keep_seconds)
+        done = Settlement(claim, COMPLETE, outcome.result, None, claim.history, outcome.seconds, outcome.keep_seconds)
+        return done._replace(stored=True) if outcome.stored else done
     try:
         return _concluded(claim, outcome, rng)
     except Exception as error:  # the row, or its history, holds what no job of ours can: it must not stop the others

@@ -14,16 +14,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..definition import JobDefinition
+from ..exceptions import NonRetryableJobError
 from ..logs import get_logger
 from ..redaction import presentable
 from ..retry import Target, Transition
-from ..runtime import Claim, ErrorRecord
+from ..runtime import Claim, Complete, ErrorRecord
 from ..settlement import Settlement, give_back
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Supports:
     results: bool = True
     transactional: bool = False
     """An enqueue is part of the caller's transaction."""
+    atomic: bool = False
+    """What a handler writes and its completion can be one transaction."""
     unique: bool = True
     """Unique jobs are kept apart. False: every one of them is run."""
     shared: bool = True
@@ -222,8 +226,12 @@ class Backend(ABC):
 
     def settle_anyway(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """`settle`; where one of a batch can't be written, it becomes a failure that can, and the others are as they
-        are.
+        are. What was stored in the job's own transaction is not written again.
         """
+        to_write = [s for s in settlements if not s.stored]
+        if len(to_write) < len(settlements):
+            answers = iter(self.settle_anyway(to_write))
+            return [Settled.WRITTEN if s.stored else next(answers) for s in settlements]
         try:
             return self.settle(settlements)
         except Exception as error:
@@ -251,6 +259,17 @@ class Backend(ABC):
     def release(self, claims: Sequence[Claim]) -> list[Settled]:
         """Give claims back without charging them."""
         return self.settle([give_back(claim) for claim in claims])
+
+    @property
+    def longest_transaction(self) -> float | None:
+        """How many seconds the transaction of an atomic handler may take; None is no limit."""
+        return None
+
+    def completing(self, claim: Claim) -> AbstractContextManager[Complete]:
+        """A transaction for an atomic handler, and what writes its completion as the last part of it
+        (`runtime.Store`). `backends.completing` has all but the statements.
+        """
+        raise NonRetryableJobError(f"{claim.handler!r} is atomic, and the backend {self.alias!r} can't complete it so")
 
     @abstractmethod
     def promote_due(self, limit: int = 1000) -> Promotion:

@@ -6,19 +6,23 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from django.db import transaction
 
 from ..conf import conf
 from ..definition import JobDefinition
 from ..envelope import Envelope, decode, seal, sign, unique_key
 from ..exceptions import CorruptEnvelope, DuplicateJob, JobConflict, JobNotFound
 from ..retry import Target
-from ..runtime import Claim, ErrorRecord
+from ..runtime import Claim, Complete, ErrorRecord
 from ..settlement import Settlement, history_entries
 from .base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Settled, Supports, WorkerInfo
+from .completing import completing
 
 
 @dataclass(slots=True)
@@ -56,7 +60,7 @@ class _Worker:
 class MemoryBackend(Backend):
     """Keeps jobs in this process. `clock` (seconds since 1970) may be replaced, so that a test can move time."""
 
-    supports = Supports(shared=False)
+    supports = Supports(shared=False, atomic=True)
 
     def __init__(self, alias: str, options: Mapping[str, Any]) -> None:
         super().__init__(alias, options)
@@ -212,6 +216,37 @@ class MemoryBackend(Backend):
             row.result = s.result if target is Target.COMPLETED else ""
             self._completed[row.id] = row
         return answer
+
+    @contextmanager
+    def completing(self, claim: Claim) -> Iterator[Complete]:
+        with ExitStack() as until_commit:
+
+            def settle(settlement: Settlement) -> Settled:
+                until_commit.enter_context(self._unless_rolled_back(claim.id))
+                return self._settle(settlement)
+
+            with completing(
+                claim,
+                database=conf.database_alias,
+                transaction=transaction.atomic(using=conf.database_alias),
+                settle=settle,
+                is_outage=self.is_outage,
+            ) as complete:
+                yield complete
+
+    @contextmanager
+    def _unless_rolled_back(self, job_id: str) -> Iterator[None]:
+        """Hold everybody off until the transaction of an atomic job has ended; where it fails, the job is as before."""
+        with self._lock:
+            before = self._live.get(job_id)
+            kept = None if before is None else replace(before)
+            try:
+                yield
+            except BaseException:
+                if kept is not None:
+                    self._completed.pop(job_id, None)
+                    self._live[job_id] = kept
+                raise
 
     def promote_due(self, limit: int = 1000) -> Promotion:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,10 +17,11 @@ from ..envelope import seal
 from ..exceptions import InvalidDefinition, JobConflict
 from ..models import CompletedJob, FailedJob
 from ..retry import OutcomeKind, Target, Transition
-from ..runtime import Claim, ErrorRecord, Outcome, run_attempt, run_hooks, wants_hooks
+from ..runtime import Claim, Complete, ErrorRecord, Outcome, run_attempt, run_hooks, wants_hooks
 from ..settlement import Settlement, conclude
 from . import archive
-from .base import CancelOutcome, JobRecord, Supports
+from .base import CancelOutcome, JobRecord, Settled, Supports
+from .completing import completing
 from .storeless import StorelessBackend
 
 MOST_SNOOZES = 10
@@ -33,7 +35,7 @@ class SyncBackend(StorelessBackend):
     `DELAY`, `"ignore"` (default) or `"raise"` for jobs that are due later.
     """
 
-    supports = Supports(claim=False, delay=False, cancel=False, unique=False, shared=False)
+    supports = Supports(claim=False, delay=False, cancel=False, unique=False, shared=False, atomic=True)
 
     def __init__(self, alias: str, options: Mapping[str, Any]) -> None:
         super().__init__(alias, options)
@@ -73,18 +75,20 @@ class SyncBackend(StorelessBackend):
         )
 
     def _run(self, definition: JobDefinition, body: str, signature: str) -> None:
-        settlement = run_to_the_end(definition, body, signature, self._attempt)
-        archive.write(self.database, settlement, definition)
+        store = _AtOnce(self, definition)
+        settlement = run_to_the_end(definition, body, signature, lambda claim: self._attempt(claim, store))
+        if not settlement.stored:
+            archive.write(self.database, settlement, definition)
         follow(settlement)
 
-    def _attempt(self, claim: Claim) -> Outcome:
+    def _attempt(self, claim: Claim, store: _AtOnce) -> Outcome:
         """One attempt; within a caller's transaction its writes are undone if it fails, so that the transaction lives
         on.
         """
         if not connections[self.database].in_atomic_block:
-            return run_attempt(claim, _no_guard)
+            return run_attempt(claim, _no_guard, store=store)
         with transaction.atomic(using=self.database):
-            outcome = run_attempt(claim, _no_guard)
+            outcome = run_attempt(claim, _no_guard, store=store)
             if outcome.kind != OutcomeKind.COMPLETED:
                 transaction.set_rollback(True, using=self.database)
         return outcome
@@ -124,6 +128,29 @@ def follow(settlement: Settlement) -> None:
     """Call the hooks of a settlement, in this process."""
     if wants_hooks(settlement.claim.handler, settlement.transition):
         run_hooks(settlement.claim, settlement.transition, settlement.result, settlement.error)
+
+
+@dataclass(frozen=True, slots=True)
+class _AtOnce:
+    """The store of an atomic attempt: its record is a part of its transaction."""
+
+    backend: SyncBackend
+    definition: JobDefinition
+    longest_transaction: float | None = None
+
+    def completing(self, claim: Claim) -> AbstractContextManager[Complete]:
+        database = self.backend.database
+        return completing(
+            claim,
+            database=database,
+            transaction=transaction.atomic(using=database),
+            settle=self._settle,
+            is_outage=self.backend.is_outage,
+        )
+
+    def _settle(self, settlement: Settlement) -> Settled:
+        archive.write(self.backend.database, settlement, self.definition)
+        return Settled.WRITTEN
 
 
 def _no_guard(timeout: float | None) -> AbstractContextManager[Any]:

@@ -81,6 +81,10 @@ class JobHandler:
     """False: a job whose process died under it fails at once, as it may have had half of its effects. One that was lost
     with its whole worker is given back once all the same: it need not have begun.
     """
+    atomic: bool = False
+    """True: an attempt runs in a transaction on the database of its queue, which also records its completion. What it
+    writes there and that it is done are committed together; whatever else it comes to, nothing of it is left.
+    """
     payload_type: Any = None
     """A dataclass, an attrs class or a `msgspec.Struct`: payloads are checked against it at dispatch, and `ctx.payload`
     is one of its instances. Keys that it does not know are refused, unless `allow_extra`.

@@ -139,6 +139,6 @@ class FunctionHandler(JobHandler):
 
 _ATTRIBUTES = (
     *("queue", "backend", "priority", "delay", "max_attempts", "max_retries", "retry_delay", "timeout"),
-    *("backoff", "ttl", "unique", "retry_on_crash", "schema_version", "migrate_payload", "middleware"),
+    *("backoff", "ttl", "unique", "retry_on_crash", "atomic", "schema_version", "migrate_payload", "middleware"),
     *("capture_output", "warnings_as_errors", "max_snoozes", "service"),
 )

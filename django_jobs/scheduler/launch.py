@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..api import Jobs
 from ..backends import Backend, Note, get_backend
+from ..backends.completing import Unrecorded
 from ..backends.sync import run_to_the_end
 from ..conf import conf
 from ..definition import JobBuilder, JobDefinition
@@ -77,7 +78,7 @@ def run_here(entry: Entry, at: datetime, job_id: str, execute: Execute, renew: C
 
 def execute_plainly(claim: Claim, renew: Callable[[], bool]) -> tuple[Outcome, Sequence[Note]]:
     """Run one attempt without a deadline, and without renewing anything. For tests."""
-    return run_attempt(claim, _no_guard), ()
+    return run_attempt(claim, _no_guard, store=Unrecorded()), ()
 
 
 def _no_guard(timeout: float | None) -> AbstractContextManager[None]:

@@ -40,10 +40,17 @@ from typing import Any
 from ..backends import Backend, CancelOutcome, JobRecord, Settled, WorkerInfo
 from ..definition import OPTION_NAMES, UNSET, JobDefinition, Unset
 from ..envelope import unseal
-from ..exceptions import DuplicateJob, JobConflict, JobNotFound, PayloadNotSerializable, PayloadTooLarge
+from ..exceptions import (
+    DuplicateJob,
+    JobConflict,
+    JobNotFound,
+    NonRetryableJobError,
+    PayloadNotSerializable,
+    PayloadTooLarge,
+)
 from ..ids import new_id
 from ..retry import OutcomeKind
-from ..runtime import Claim, ErrorRecord, Outcome, record_error
+from ..runtime import Claim, ErrorRecord, Outcome, RolledBack, record_error
 from ..settlement import Settlement, conclude
 
 QUEUE = "contract"
@@ -1290,6 +1297,75 @@ class PeopleContract(Contract):
         )
 
 
+class AtomicContract(Contract):
+    """Completions in the handler's own transaction. A backend that has none refuses them."""
+
+    def test_a_backend_without_such_transactions_says_so(self, backend: Backend) -> None:
+        if not backend.supports.atomic:
+            with raises(NonRetryableJobError), backend.completing(self.claimed(backend)):
+                pass
+
+    def test_a_completion_is_stored_when_its_transaction_ends_and_is_not_settled_again(self, backend: Backend) -> None:
+        if not backend.supports.atomic:
+            return
+        claim, beside = self.claimed(backend), self.claimed(backend)
+        with backend.completing(claim) as complete:
+            outcome = complete(Outcome(OutcomeKind.COMPLETED, result='"done"', seconds=1.5, keep_seconds=60))
+        assert outcome.stored
+        record = self.record(backend, claim.id)
+        assert (record.state, record.result, record.worker_id) == ("completed", "done", claim.worker_id)
+        own, other = conclude(claim, outcome), settlement(beside)
+        assert own.stored
+        assert backend.settle_anyway([own, other]) == [Settled.WRITTEN, Settled.WRITTEN]
+        assert backend.settle([own]) == [Settled.LOST]
+        self.assert_each_in_one_place(backend, [claim.id, beside.id])
+
+    def test_a_transaction_that_fails_leaves_the_job_as_it_was(self, backend: Backend) -> None:
+        if not backend.supports.atomic:
+            return
+        for completes in (False, True):
+            claim = self.claimed(backend)
+            with raises(ZeroDivisionError):
+                self._fail(backend, claim, completes)
+            assert self.state(backend, claim.id) == "running"
+            assert backend.settle([settlement(claim)]) == [Settled.WRITTEN]
+
+    def test_a_lost_claim_is_not_completed(self, backend: Backend) -> None:
+        if not backend.supports.atomic:
+            return
+        claim = self.claimed(backend)
+        backend.deregister(claim.worker_id)
+        self.lose(backend, claim)
+        assert self._rolled_back(backend, claim) == OutcomeKind.INTERRUPTED
+        assert self.state(backend, claim.id) == "pending"
+        again = self.claim_again(backend, claim.id, suspect=True)
+        assert self._rolled_back(backend, claim) == OutcomeKind.INTERRUPTED
+        assert backend.settle([settlement(again)]) == [Settled.WRITTEN]
+
+    def test_a_cancel_wins_over_a_completion_in_its_own_transaction(self, backend: Backend) -> None:
+        if not backend.supports.atomic:
+            return
+        claim = self.claimed(backend)
+        backend.cancel(claim.id)
+        assert self._rolled_back(backend, claim) == OutcomeKind.CANCELLED
+        assert self.state(backend, claim.id) == "cancel_requested"
+        assert backend.settle([settlement(claim, OutcomeKind.CANCELLED)]) == [Settled.CANCELLED]
+
+    def _fail(self, backend: Backend, claim: Claim, completes: bool) -> None:
+        with backend.completing(claim) as complete:
+            if completes:
+                complete(Outcome(OutcomeKind.COMPLETED))
+            raise ZeroDivisionError
+
+    def _rolled_back(self, backend: Backend, claim: Claim) -> str:
+        try:
+            with backend.completing(claim) as complete:
+                complete(Outcome(OutcomeKind.COMPLETED))
+        except RolledBack as rolled_back:
+            return rolled_back.outcome.kind
+        raise AssertionError("it was completed")
+
+
 class LawsContract(Contract):
     """Whatever happens in whatever order, the laws hold."""
 
@@ -1348,6 +1424,13 @@ class LawsContract(Contract):
 
 
 class BackendContract(
-    EnqueueContract, ClaimContract, SettleContract, LeaseContract, UniqueContract, PeopleContract, LawsContract
+    EnqueueContract,
+    ClaimContract,
+    SettleContract,
+    LeaseContract,
+    UniqueContract,
+    PeopleContract,
+    AtomicContract,
+    LawsContract,
 ):
     """The whole contract."""

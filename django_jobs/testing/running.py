@@ -16,13 +16,25 @@ from django.db.transaction import TransactionManagementError
 
 from ..api import Jobs
 from ..backends import Backend, Settled, WorkerInfo, get_backend
+from ..backends.completing import Unrecorded
 from ..context import Controls, NoControls
 from ..defaults import with_defaults
 from ..envelope import seal
 from ..ids import new_id
 from ..maintenance.reap import reap
 from ..retry import CANCEL, OutcomeKind, Target
-from ..runtime import Claim, ErrorRecord, Outcome, run_attempt, run_hooks, timeline_note, wants_hooks
+from ..runtime import (
+    Claim,
+    Complete,
+    ErrorRecord,
+    Outcome,
+    RolledBack,
+    Store,
+    run_attempt,
+    run_hooks,
+    timeline_note,
+    wants_hooks,
+)
 from ..settlement import Settlement, conclude
 from ..worker.services import pause, spare
 
@@ -119,7 +131,7 @@ def run_job(handler: Any, payload: Any = None, *, attempt: int = 1, **options: A
     now = time.time()
     claim = Claim(str(whole.id), whole.queue, whole.handler, "", 1, attempt, 0, False, body, signature, "", now, now)
     controls = _Controls()
-    outcome = run_attempt(claim, _no_guard, controls)
+    outcome = run_attempt(claim, _no_guard, controls, Unrecorded())
     return _run_of(conclude(claim, outcome, rng=lambda: 0.5), outcome, controls)
 
 
@@ -188,7 +200,7 @@ class _Runner:
             self._lose_worker()
             return
         controls = _Controls()
-        outcome = _attempt(claim, controls)
+        outcome = _attempt(claim, controls, _Doomed(self.backend) if strikes else self.backend)
         settlement = conclude(claim, outcome, rng=self.rng)
         if strikes:
             self._lose_worker()
@@ -235,14 +247,30 @@ def _loaded(result: str) -> Any:
     return json.loads(result) if result else None
 
 
-def _attempt(claim: Claim, controls: Controls) -> Outcome:
+@dataclass(frozen=True)
+class _Doomed:
+    """The store of a worker that is lost before an atomic job's transaction is committed."""
+
+    backend: Backend
+    longest_transaction: float | None = None
+
+    @contextlib.contextmanager
+    def completing(self, claim: Claim) -> Iterator[Complete]:
+        with self.backend.completing(claim):
+            yield self._die
+
+    def _die(self, outcome: Outcome) -> Outcome:
+        raise RolledBack(outcome)
+
+
+def _attempt(claim: Claim, controls: Controls, store: Store) -> Outcome:
     """One attempt. A failed one that broke the test's transaction is rolled back, so that the test can go on."""
     with ExitStack() as stack:
         within = [c for c in connections.all(initialized_only=True) if c.in_atomic_block]
         for connection in within:
             stack.enter_context(transaction.atomic(using=connection.alias))
             connection.errors_occurred = False
-        outcome = run_attempt(claim, _no_guard, controls)
+        outcome = run_attempt(claim, _no_guard, controls, store)
         for connection in within:
             if connection.errors_occurred and outcome.kind != OutcomeKind.COMPLETED:
                 transaction.set_rollback(True, using=connection.alias)

@@ -43,12 +43,14 @@ def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Seq
     per_queue = queues_of(order)
     executor: Executor
     if (isolation := isolation_of(order, options)) != "inline":
-        terms = terms_of(isolation, per_queue)
+        terms = terms_of(isolation, per_queue, backend)
         children = options.max_workers or max(q.max_workers for q in per_queue)
         executor = Pool(children * terms.concurrency, terms)
         backend.bound_waits(conf.lease_seconds)  # not inline, where the handlers may have the same connection
     else:
-        executor = Inline(lambda: coordinator.renew_lease(), lambda: backend.cancel_requests(coordinator.worker_id))
+        executor = Inline(
+            lambda: coordinator.renew_lease(), lambda: backend.cancel_requests(coordinator.worker_id), backend
+        )
     coordinator = Coordinator(
         backend=backend,
         order=order,
@@ -86,13 +88,14 @@ def supervise(
     return Supervisor(posts, options.limits.seconds, options.stop_signals or StopSignals())
 
 
-def terms_of(isolation: str, queues: Sequence[QueueOptions]) -> Terms:
-    """The terms for children that serve all of these queues: the strictest of them."""
+def terms_of(isolation: str, queues: Sequence[QueueOptions], backend: Backend) -> Terms:
+    """The terms for children that serve all of these queues of a backend: the strictest of them."""
     return Terms(
         isolation=isolation,
         concurrency=min(q.concurrency for q in queues) if isolation == "pool" else 1,
         max_jobs=min((q.max_jobs_per_child for q in queues if q.max_jobs_per_child), default=None),
         max_memory_mb=min((q.max_memory_mb for q in queues if q.max_memory_mb), default=None),
+        store=backend,
     )
 
 

@@ -1,4 +1,5 @@
-"""A child: takes messages, runs the jobs in them, reports what they came to. It knows nothing of the queue's tables."""
+"""A child: takes messages, runs the jobs in them, reports what they came to. It knows nothing of the queue's
+tables, except for those of atomic handlers."""
 
 from __future__ import annotations
 
@@ -135,13 +136,14 @@ class Child:
                 outcome = Outcome(OutcomeKind.INTERRUPTED)  # nobody renews any more: another worker may have it
             else:
                 self.running, self.queue, self.notes = claim.id, claim.queue, 0
-                outcome = run_attempt(claim, self.guard, self)
+                outcome = run_attempt(claim, self.guard, self, self.terms.store)
                 if os.getpid() != self.slots.pid(self.slot):
                     os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
                 connections.leave_no_transaction()
                 self.ended_early |= outcome.kind in ENDED_EARLY
             done.append((number, packed(outcome)))
-            if outcome.result or outcome.kind != OutcomeKind.COMPLETED or time.monotonic() - reported > REPORT_SECONDS:
+            plain = outcome.kind == OutcomeKind.COMPLETED and not (outcome.result or outcome.stored)
+            if not plain or time.monotonic() - reported > REPORT_SECONDS:
                 self.report(done)
                 done, reported = [], time.monotonic()
             else:

@@ -28,6 +28,7 @@ from .outages import Outages
 from .pauses import Pauses
 from .services import pause, spare
 from .stopping import StopSignals
+from .unreported import completed_unreported
 
 logger = get_logger("worker")
 
@@ -217,6 +218,8 @@ class Coordinator:
         for s, answer in zip(batch, answers, strict=True):
             if answer:
                 settled.append(s if answer is not Settled.CANCELLED else s._replace(transition=CANCEL, result=""))
+            elif (unreported := completed_unreported(self.backend, s)) is not None:
+                settled.append(unreported)
             else:
                 logger.warning(
                     "job %s is not ours any more; its outcome (%s) is dropped", s.claim.id, s.transition.word

@@ -12,6 +12,7 @@ from functools import partial
 from django.db import DatabaseError
 
 from ..backends import Backend, Note, Settled, WorkerInfo
+from ..backends.completing import Unrecorded
 from ..conf import conf
 from ..exceptions import JobConflict, JobsError
 from ..retry import CANCEL, OutcomeKind
@@ -35,7 +36,7 @@ def run_job(backend: Backend, job_id: str, *, force: bool = False) -> Settlement
         claim = backend.claim_job(job_id, worker.id, force=force)
         if claim is None:
             return None
-        executor = Inline(partial(_renew, backend, worker.id), partial(backend.cancel_requests, worker.id))
+        executor = Inline(partial(_renew, backend, worker.id), partial(backend.cancel_requests, worker.id), backend)
         executor.start(lambda: None)
         try:
             return _run(backend, executor, claim)
@@ -82,7 +83,7 @@ def run_attempt_here(claim: Claim, renew: Callable[[], bool]) -> tuple[Outcome, 
 
     Answers also what the handler noted. What holds on beyond its deadline and `JOBS_KILL_GRACE` ends the process.
     """
-    executor = Inline(renew)
+    executor = Inline(renew, store=Unrecorded())
     executor.start(lambda: None)
     try:
         executor.submit([claim])

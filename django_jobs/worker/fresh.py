@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import django
@@ -45,6 +46,7 @@ def become_fresh(child: Child, kind: int, content: Any) -> NoReturn:
         "slot": (child.slot, child.slots.count, child.slots.fd),
         "outbox": child.outbox.fileno(),
         "parent": child.parent,
+        "backend": child.terms.store.alias if child.terms.store is not None else None,
         "message": (kind, content),
     }
     data = marshal.dumps(sys.path) + marshal.dumps(order)
@@ -66,6 +68,7 @@ def _flags() -> list[str]:
 
 def main(order: dict[str, Any]) -> NoReturn:
     """In the fresh interpreter: load the site, do what the message says, and end."""
+    from ..backends import get_backend
     from .channel import Port
     from .child import Child
     from .interrupts import ignore_stop_signals
@@ -85,6 +88,7 @@ def main(order: dict[str, Any]) -> NoReturn:
         child = Child(Slots(count, fd), outbox, outbox, order["parent"], Terms("spawn"), slot)
         try:
             django.setup()
+            child.terms = replace(child.terms, store=get_backend(order["backend"]))
         except BaseException as error:
             child.give_up(kind, content, error)
         else:

@@ -23,7 +23,7 @@ from ..backends import Note
 from ..conf import conf
 from ..logs import facts, get_logger
 from ..retry import OutcomeKind
-from ..runtime import Claim, Outcome, run_attempt, run_hooks, timeline_note
+from ..runtime import Claim, Outcome, Store, run_attempt, run_hooks, timeline_note
 from ..settlement import Settlement
 from .console import Running
 from .interrupts import CANCELLING, AlarmGuard
@@ -40,18 +40,24 @@ class Inline:
     """Runs what is submitted, one job after the other, a few milliseconds' worth in each `collect()`.
 
     Both are called from a thread while a job runs: `renew` prolongs the lease, and answers False where the worker is
-    lost; `cancel_requests` answers the ids of the jobs whose cancel was asked for.
+    lost; `cancel_requests` answers the ids of the jobs whose cancel was asked for. `store` completes atomic jobs.
     """
 
     isolation = "inline"
     alone = True
     size = 1
 
-    def __init__(self, renew: Callable[[], bool], cancel_requests: Callable[[], Collection[str]] = frozenset) -> None:
+    def __init__(
+        self,
+        renew: Callable[[], bool],
+        cancel_requests: Callable[[], Collection[str]] = frozenset,
+        store: Store | None = None,
+    ) -> None:
         self.notes: list[Note] = []
         self.pace = Pace(1, 4 * conf.claim_batch)
         self._renew = renew
         self._cancel_requests = cancel_requests
+        self._store = store
         self._cancelled: tuple[Claim, float] | None = None
         self._dropped: list[Finished] = []
         self._queue: deque[Claim] = deque()
@@ -127,7 +133,7 @@ class Inline:
                 break
             claim = self._queue.popleft()
             self._running = claim
-            outcome = run_attempt(claim, self._guard, self)
+            outcome = run_attempt(claim, self._guard, self, self._store)
             self._running, self._cancelled, self._deadline = None, None, math.inf
             self.pace.saw(claim.handler, outcome)
             done.append(Finished(claim, outcome))

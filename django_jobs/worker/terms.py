@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..backends import Backend
 from .memory import resident_mb
 
 OVERHEAD_SECONDS = {"pool": 0.0, "fork": 0.004, "spawn": 0.5}
@@ -15,12 +16,15 @@ class Terms:
     grown beyond a size. None: never.
 
     With `isolation` `fork` and `spawn`, each child runs one job; with `spawn` in an interpreter that it starts anew.
+
+    `store` is where a child completes the jobs of atomic handlers. It has no other use for one.
     """
 
     isolation: str = "pool"
     concurrency: int = 1
     max_jobs: int | None = None
     max_memory_mb: int | None = None
+    store: Backend | None = None
 
     @property
     def are_for_one(self) -> bool:

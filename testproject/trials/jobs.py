@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import random
 import re
 import signal
 import stat
@@ -18,7 +19,8 @@ from itertools import repeat
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
+from django.utils import timezone
 
 from django_jobs import (
     JobCancelled,
@@ -186,6 +188,72 @@ class Cancelled(JobHandler):
 
     def handle(self, ctx: JobContext) -> None:
         raise JobCancelled
+
+
+@register("trial.atomic")
+class Atomic(JobHandler):
+    """Leaves an entry in a table, which only its completion makes last; then does what `payload["then"]` says."""
+
+    atomic = True
+    max_attempts = 2
+    backoff = 0
+
+    def handle(self, ctx: JobContext) -> Any:
+        payload = ctx.payload or {}
+        using = payload.get("using", "default")
+        leave_entry(using, ctx)
+        match payload.get("then"):
+            case "raise":
+                raise ValueError("as asked")
+            case "die":
+                if ctx.claim_no == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            case "die after the commit":
+                transaction.on_commit(lambda: os.kill(os.getpid(), signal.SIGKILL), using=using)
+            case "raise after the commit":
+                transaction.on_commit(lambda: 1 // 0, using=using)
+            case "write after the commit":
+                transaction.on_commit(lambda: append(payload["path"], "on_commit"), using=using)
+            case "doze":
+                time.sleep(random.uniform(0.0, 0.01))
+            case "sleep":
+                append(payload["path"], f"started {ctx.job_id}")
+                time.sleep(payload["seconds"])
+            case "snooze":
+                if ctx.claim_no == 1:
+                    return JobResult.snooze(0.05)
+            case "leave a transaction open":
+                transaction.atomic(using=using).__enter__()
+            case "break the transaction":
+                with contextlib.suppress(Exception), connections[using].cursor() as cursor:
+                    cursor.execute("SELECT nothing FROM nowhere")
+                transaction.set_rollback(True, using=using)
+        return payload.get("result")
+
+    def on_success(self, ctx: JobContext, result: Any) -> None:
+        self.say(ctx, f"on_success {result}")
+
+    def on_retry(self, ctx: JobContext, error: Exception) -> None:
+        self.say(ctx, f"on_retry {error}")
+
+    def on_failure(self, ctx: JobContext, error: Exception) -> None:
+        self.say(ctx, f"on_failure {error}")
+
+    def on_cancel(self, ctx: JobContext) -> None:
+        self.say(ctx, "on_cancel")
+
+    def say(self, ctx: JobContext, line: str) -> None:
+        if path := (ctx.payload or {}).get("path"):
+            append(path, line)
+
+
+def leave_entry(using: str, ctx: JobContext) -> None:
+    """A row of the job's own, in the database `using`."""
+    from django_jobs.models import JobEvent
+
+    JobEvent.objects.using(using).create(
+        job_id=ctx.job_id, queue=ctx.queue, type="effect", message="", data={}, at=timezone.now()
+    )
 
 
 @register("trial.hooks")

@@ -17,6 +17,7 @@ from django_jobs.testing.conformance import QUEUE, BackendContract, definition, 
 from tests.support.clock import ShiftedMemory, advance_database
 
 
+@pytest.mark.django_db  # for what atomic handlers write
 class TestMemory(BackendContract):
     @pytest.fixture
     def backend(self):

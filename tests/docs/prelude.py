@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core import mail
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -115,7 +116,7 @@ PRELUDES: dict[str, Prelude] = {
     "docs/how-to/security.md": Prelude(names={"Charge": Plain}),
     "docs/how-to/test-your-jobs.md": Prelude(names={"sign_up": sign_up}, settings=SITE, apart=True),
     "docs/how-to/transactions.md": Prelude(
-        names={"Customer": get_user_model(), "gateway": Gateway(), "storage": Gateway()},
+        names={"Customer": get_user_model(), "Coupon": Group, "gateway": Gateway(), "storage": Gateway()},
         settings={"JOBS": {"welcome": PLAIN}},
     ),
     "docs/reference/exceptions-and-signals.md": Prelude(names={**vars(exceptions), "response": HttpResponse()}),

@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 from tests.support.worker import counts, lines, registered, wait_finished, worker
 
 ISOLATIONS = ["pool", "inline"]
+EVERY_ISOLATION = [*ISOLATIONS, "fork", "spawn"]
 GRACEFUL = {"JOBS_KILL_GRACE": 20}
 """So that a test which ends soon has not seen a kill."""
 
@@ -34,7 +35,7 @@ def ended(ref: JobRef) -> None:
     wait_until(lambda: ref.refresh().is_finished, "the job to end", 15)
 
 
-@pytest.mark.parametrize("isolation", ISOLATIONS)
+@pytest.mark.parametrize("isolation", EVERY_ISOLATION)
 def test_a_sleeper_is_interrupted_and_its_hook_follows(queue: DatabaseBackend, proof: Path, isolation: str) -> None:
     ref = start(proof)
     with worker(queue, "default", "--isolation", isolation, **GRACEFUL) as w:

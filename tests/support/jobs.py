@@ -57,6 +57,6 @@ def make_claim(handler: str = "unit.job", payload: Any = None, **given: Any) -> 
     return claim._replace(**fields)
 
 
-def run(claim: Claim, controls: Any = None) -> Outcome:
+def run(claim: Claim, controls: Any = None, store: Any = None) -> Outcome:
     """One attempt without a deadline."""
-    return run_attempt(claim, lambda timeout: nullcontext(), controls)
+    return run_attempt(claim, lambda timeout: nullcontext(), controls, store)

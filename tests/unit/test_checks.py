@@ -382,7 +382,7 @@ def test_a_key_that_can_be_guessed_is_a_warning_before_a_deployment(settings, we
 class Elsewhere(MemoryBackend):
     """Stands for a store beside the database."""
 
-    supports = Supports()
+    supports = Supports(atomic=True)
 
 
 def test_a_store_beside_the_database_needs_a_key_of_its_own_before_a_deployment(settings):
@@ -391,6 +391,27 @@ def test_a_store_beside_the_database_needs_a_key_of_its_own_before_a_deployment(
     assert found(deploy=True) == ["django_jobs.E010"]
     settings.JOBS_SIGNING_KEY = LONG
     assert found(deploy=True) == []
+
+
+def atomic(**attributes):
+    return type("Handler", (JobHandler,), {"atomic": True, "handle": lambda self, ctx: None, **attributes})
+
+
+def test_an_atomic_handler_needs_a_backend_that_can_complete_it(settings):
+    settings.JOBS = {"unit.atomic": atomic(backend="none")}
+    settings.JOBS_BACKENDS = {
+        "default": {"BACKEND": "django_jobs.backends.database.DatabaseBackend"},
+        "none": {"BACKEND": "django_jobs.backends.null.NullBackend"},
+    }
+    assert found() == ["django_jobs.E030"]
+    settings.JOBS = {"unit.atomic": atomic()}
+    assert found() == []
+
+
+@pytest.mark.parametrize(("timeout", "fits"), [(10, True), (11, False), (None, False)])
+def test_an_atomic_handler_on_sqlite_has_a_third_of_the_lease(settings, timeout, fits):
+    settings.JOBS = {"unit.atomic": atomic(timeout=timeout)}
+    assert found() == ([] if fits else ["django_jobs.W030"])
 
 
 def test_debug_is_a_warning_before_a_deployment(settings):

@@ -7,7 +7,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,11 +26,12 @@ from ...logs import get_logger
 from ...models import CompletedJob, FailedJob, Hold, Job, JobEvent, Queue, Worker
 from ...models.failed_job import FailureReason
 from ...redaction import presentable
-from ...runtime import Claim, result_json
+from ...runtime import Claim, Complete, result_json
 from ...settlement import Settlement
 from .. import archive
 from ..archive import record_of, shared_values
 from ..base import Backend, CancelOutcome, JobRecord, Promotion, QueueStats, Settled, Supports, Wakeup, WorkerInfo
+from ..completing import completing
 from .mysql import MySQLStatements
 from .postgresql import PostgreSQLStatements
 from .sqlite import SQLiteStatements
@@ -66,7 +67,7 @@ class DatabaseBackend(Backend):
     mode.
     """
 
-    supports = Supports(transactional=True)
+    supports = Supports(transactional=True, atomic=True)
 
     def __init__(self, alias: str, options: Mapping[str, Any]) -> None:
         super().__init__(alias, options)
@@ -242,6 +243,20 @@ class DatabaseBackend(Backend):
         if elsewhere := {q for s in settlements if (q := _queue_elsewhere(s))}:
             self.after_commit(lambda: self.sql.notify(elsewhere))
         return answers
+
+    @property
+    def longest_transaction(self) -> float | None:
+        # The only write lock of SQLite: nobody renews a lease meanwhile.
+        return conf.lease_seconds / 3 if connections[self.database].vendor == "sqlite" else None
+
+    def completing(self, claim: Claim) -> AbstractContextManager[Complete]:
+        return completing(
+            claim,
+            database=self.database,
+            transaction=self.sql.transaction(),
+            settle=lambda s: self.settle([s])[0],
+            is_outage=self.is_outage,
+        )
 
     def is_outage(self, error: BaseException) -> bool:
         if not isinstance(error, OperationalError | InterfaceError | StoreUnavailable | OSError):

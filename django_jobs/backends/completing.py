@@ -1,0 +1,84 @@
+"""The transaction of an atomic job: what its handler writes is committed with its completion, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from django.db import connections
+from django.db import transaction as transactions
+
+from ..conf import conf
+from ..exceptions import NonRetryableJobError
+from ..logs import get_logger
+from ..retry import OutcomeKind
+from ..runtime import Claim, Complete, Outcome, RolledBack, record_error
+from ..settlement import Settlement, conclude
+from .base import Settled
+
+logger = get_logger("backends")
+
+
+@contextmanager
+def completing(
+    claim: Claim,
+    *,
+    database: str,
+    transaction: AbstractContextManager[Any],
+    settle: Callable[[Settlement], Settled],
+    is_outage: Callable[[BaseException], bool],
+) -> Iterator[Complete]:
+    """Opens `transaction` for a handler, and answers what writes its completion with `settle` at the end of it.
+
+    Raises `RolledBack` where the claim is lost, where a cancel was asked for, and where the store failed when the
+    handler was done: that is no fault of the handler's, so it counts as a crash. What a callback of `on_commit` raises
+    comes after the commit, and is logged.
+    """
+    connection = connections[database]
+    within = connection.in_atomic_block  # of a caller, whose commit is not ours
+    committed: list[bool] = []
+    done = False
+
+    def complete(outcome: Outcome) -> Outcome:
+        nonlocal done
+        done = True
+        answer = settle(conclude(claim, outcome))
+        if answer is Settled.WRITTEN:
+            return outcome._replace(stored=True)
+        raise RolledBack(Outcome(OutcomeKind.CANCELLED if answer is Settled.CANCELLED else OutcomeKind.INTERRUPTED))
+
+    try:
+        with transaction:
+            if not within:
+                transactions.on_commit(lambda: committed.append(True), using=database)
+            yield complete
+    except RolledBack:
+        raise
+    except BaseException as error:
+        if committed:
+            logger.exception("job %s is done; what follows its commit failed", claim.id)
+        elif done and is_outage(error):
+            raise RolledBack(Outcome(OutcomeKind.CRASHED, error=record_error(error))) from error
+        else:
+            raise
+    if not (within or committed):
+        raise NonRetryableJobError("the handler left a transaction open, so that nothing was committed")
+
+
+class Unrecorded:
+    """The store of an atomic attempt whose job is in none: it has its transaction, and nothing is recorded in it."""
+
+    longest_transaction: float | None = None
+
+    @contextmanager
+    def completing(self, claim: Claim) -> Iterator[Complete]:
+        database = conf.database_alias
+        with completing(
+            claim,
+            database=database,
+            transaction=transactions.atomic(using=database),
+            settle=lambda settlement: Settled.WRITTEN,
+            is_outage=lambda error: False,
+        ) as complete:
+            yield lambda outcome: complete(outcome)._replace(stored=False)

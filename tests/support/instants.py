@@ -25,10 +25,13 @@ def until(moment: float) -> None:
 
 
 def takes(pid: int, number: signal.Signals) -> bool:
-    """Whether the process has a handler for the signal, or holds it back: else its default ends the process (Linux)."""
+    """Whether the process has a handler for the signal: else its default ends the process (Linux).
+
+    That it holds the signal back says nothing: every start of a program does so for a moment.
+    """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    masks = dict(line.split(":\t", 1) for line in status.splitlines() if line.startswith("Sig"))
-    return any(int(masks[name], 16) >> (number - 1) & 1 for name in ("SigCgt", "SigBlk", "SigIgn"))
+    (mask,) = (line.removeprefix("SigCgt:") for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)

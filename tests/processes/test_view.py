@@ -17,7 +17,7 @@ from django_jobs.backends.database import DatabaseBackend
 from tests.support.site import site_env
 from tests.support.terminal import HAS_TMUX, Terminal, terminal
 from tests.support.waiting import wait_until
-from tests.support.worker import QUICK, ROOT, children_of, counts, registered
+from tests.support.worker import QUICK, ROOT, children_of, counts, lines, registered
 
 pytestmark = pytest.mark.skipif(not HAS_TMUX and not os.environ.get("CI"), reason="tmux is not installed")
 PLAIN_AGAIN = ("0", "1", "echo")
@@ -218,5 +218,5 @@ def test_without_a_terminal_there_are_lines(queue: DatabaseBackend, opened: Open
         )
         screen.tmux("send-keys", "-l", command)
         screen.type("Enter")
-        out = wait_until(lambda: (t := (tmp_path / "out").read_text()).endswith("complete.\n") and t, "its end")
-    assert out.splitlines()[:2] == ["[Worker] processing queue 'default'", "[acked] default (attempt 1)"]
+        wait_until(lambda: lines(tmp_path / "out")[-1:] == ["[Worker] graceful shutdown complete."], "its end")
+    assert lines(tmp_path / "out")[:2] == ["[Worker] processing queue 'default'", "[acked] default (attempt 1)"]

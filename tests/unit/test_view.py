@@ -15,7 +15,8 @@ from rich.console import Console
 
 from django_jobs.worker.console import Running, Standing, Started
 from django_jobs.worker.view.board import Board, Picture
-from django_jobs.worker.view.drawing import ASCII, UNICODE, Glyphs, draw, plain, short, span, sparkline
+from django_jobs.worker.view.drawing import draw
+from django_jobs.worker.view.figures import ASCII, UNICODE, Glyphs, plain, short, span, sparkline
 from django_jobs.worker.view.news import Ended, News, packed, unpacked
 
 RECORDED = Path(__file__).parent / "recorded"

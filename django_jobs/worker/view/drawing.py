@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +13,16 @@ from rich.text import Text
 
 from ..console import MOST_COUNTED, WORDS
 from .board import Count, Picture, Slot, Worker
+from .figures import UNICODE, Glyphs, per_second, plain, short, span, sparkline
 from .news import Ended
 
-NARROW = 70
-ROOMY = 100
-VERY_ROOMY = 140
-SIDE = 34
+NARROW = 70  # columns below which there is one column
+ROOMY = 100  # from here on there is room for ids
+VERY_ROOMY = 140  # and from here on for ids beside errors
+SIDE = 34  # columns of the numbers beside the slots
 MOST_OUTPUT = 5
 RECENT_LEAST = 3
-LOW = 12
+LOW = 12  # lines below which the slots leave no room for what is recent
 STATES = {
     "running": "green",
     "draining": "yellow",
@@ -31,24 +31,6 @@ STATES = {
     "silent": "red",
 }
 STATE_WORDS = {"no store": "the store is away", "silent": "no word from it"}
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x1f\x7f-\x9f]")
-
-
-@dataclass(frozen=True, slots=True)
-class Glyphs:
-    """What is drawn with."""
-
-    dot: str = "●"
-    rule: str = "─"
-    done: str = "━"
-    left: str = "─"
-    steps: str = "▁▂▃▄▅▆▇█"
-    between: str = "·"
-    more: str = "…"
-
-
-UNICODE = Glyphs()
-ASCII = Glyphs(dot="*", rule="-", done="=", left="-", steps="_.-:=+*#", between="-", more="~")
 
 
 def draw(picture: Picture, width: int, height: int, glyphs: Glyphs = UNICODE) -> Group:
@@ -112,7 +94,11 @@ class _Sheet:
         up = f"up {span(worker.uptime)}"
         lease = f"lease {span(worker.lease)}"
         between = f" {self.glyphs.between} "
-        about = [f"{worker.host}", f"pid {worker.pid}", f"{worker.isolation} of {worker.children}"]
+        about = [
+            f"{worker.host}",
+            f"pid {worker.pid}",
+            f"{worker.isolation} of {worker.children}" if worker.children > 1 else worker.isolation,
+        ]
         if self.narrow:
             facts = between.join([f"pid {worker.pid}", up, lease])
             return [self.state_line(worker.state, queues), self.dim(f"  {facts}"), Text("")]
@@ -334,50 +320,3 @@ class _Sheet:
             line.append(self.glyphs.more, style="dim")
         line.no_wrap = True
         return line
-
-
-def sparkline(values: Sequence[float], cells: int, steps: str = UNICODE.steps) -> str:
-    """The newest values as a row of bars, one cell each; the highest is as high as a cell."""
-    shown = list(values)[-cells:] if cells else []
-    peak = max(shown, default=0.0)
-    return "".join(_step(value, peak, steps) for value in [0.0] * (cells - len(shown)) + shown)
-
-
-def _step(value: float, peak: float, steps: str) -> str:
-    if value <= 0 or peak <= 0:
-        return " "
-    return steps[min(int(value / peak * len(steps)), len(steps) - 1)]
-
-
-def span(seconds: float) -> str:
-    """A time in few cells: `12 ms`, `4.2 s`, `3m12s`, `2h05m`, `3d04h`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, left = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}d{hours:02d}h"
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{left:02d}s" if minutes else f"{left} s"
-
-
-def per_second(rate: float) -> str:
-    """A rate in few cells."""
-    return f"{rate:,.0f}/s" if rate >= 10 or rate == 0 else f"{rate:.1f}/s"
-
-
-def short(number: int) -> str:
-    """A number in at most five cells."""
-    for size, unit in ((1_000_000, "M"), (1000, "k")):
-        if number >= 10 * size:
-            return f"{number / size:.0f}{unit}"
-    return f"{number:,}"
-
-
-def plain(text: str) -> str:
-    """A text without anything that would move a terminal's cursor."""
-    return _CONTROL.sub("", text.expandtabs(4) if "\t" in text else text)

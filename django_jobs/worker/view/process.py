@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import mmap
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ class View:
         self.gone = False
         self.terminal = Terminal(sys.stdout.fileno())
         self._output = tempfile.TemporaryFile(prefix="django_jobs-output-", buffering=0)  # noqa: SIM115
+        self._cleared_up = mmap.mmap(-1, 1)  # shared with the processes that are forked from this one
         self._printed: dict[int, int] = {}
         self._port: Port
 
@@ -69,7 +71,11 @@ class View:
                 os._exit(status)
         channel.far.close()
         self._port = Port(channel.near)
-        self._capture()
+        try:
+            self._capture()
+        except OSError:
+            self.close()
+            raise
 
     def send(self, message: Any) -> bool:
         """Send news without waiting. False: it did not take them, or is gone."""
@@ -87,8 +93,13 @@ class View:
         """It is gone, or is to be: take the terminal back."""
         if not self.gone:
             self.gone = True
-            self.terminal.restore(screen=True)
+            self._clear_up()
             self._release()
+
+    def _clear_up(self) -> None:
+        """What it has drawn, unless one of our processes has: a second time would take the cursor back up."""
+        self.terminal.restore(screen=not self._cleared_up[0])
+        self._cleared_up[0] = 1
 
     def trim(self) -> None:
         """Keep the file of what is printed small."""
@@ -105,11 +116,11 @@ class View:
             with contextlib.suppress(OSError):
                 self._port.try_send(END)
         self._port.end.close()
-        if not _ended(self.pid):
-            self.gone = True
-            self.terminal.restore(screen=True)
-        else:
+        if _ended(self.pid):
             self.terminal.restore(screen=False)
+        else:
+            self._clear_up()
+        self.gone = True
         self.pid = 0
 
     # -- what is printed ------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from rich.live import Live
 from ..channel import Port
 from ..interrupts import ignore_stop_signals
 from .board import Board
-from .drawing import ASCII, UNICODE, draw, plain
+from .drawing import draw
+from .figures import ASCII, UNICODE, plain
 from .news import unpacked
 from .process import END
 from .terminal import Terminal

@@ -27,6 +27,8 @@ ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+MOST_CHARACTERS = 500
+"""A list of every minute has 169."""
 LAST = 0
 """Stands for the last: day of the month among days, weekday of its kind among the n-th ones."""
 _FULL = (range(60), range(24), range(1, 32), range(1, 13), range(7), range(60))
@@ -79,6 +81,7 @@ class DayRule:
         """Whether the expression has this day."""
         if not self.months >> day.month & 1:
             return False
+        # One side decides where it has the day and either will do, or has it not and both must.
         of_month = bool(self.days >> day.day & 1 or (self.days & 1 and (day + timedelta(days=1)).day == 1))
         if of_month is self.either:
             return of_month
@@ -98,6 +101,8 @@ def parse(expression: str, *, seconds: bool = False, day_or: bool = True) -> Cro
     Raises `InvalidSchedule` for what is no expression, has another number of fields, is random (`R`, `H`), or never
     matches.
     """
+    if len(expression) > MOST_CHARACTERS:
+        raise InvalidSchedule(f"cron: an expression has at most {MOST_CHARACTERS} characters.", rule="E022")
     text = ALIASES.get(expression.strip().lower(), expression)
     if seconds and text is not expression:
         text += " 0"
@@ -121,8 +126,8 @@ def parse(expression: str, *, seconds: bool = False, day_or: bool = True) -> Cro
         seconds=second.values,
         days=days,
         is_fixed=not any(
-            set("*/") & set(text) or len(expanded.values) == len(full)
-            for text, expanded, full in zip(fields, (minute, hour), _FULL, strict=False)
+            "*" in text or "/" in text or len(expanded.values) == len(full)
+            for text, expanded, full in zip(fields[:2], (minute, hour), _FULL[:2], strict=True)
         ),
     )
 
@@ -153,7 +158,7 @@ def _expand(index: int, text: str) -> _Field:
     except CroniterError as error:
         raise InvalidSchedule(f"cron: {text!r:.80} is no {NAMES[index]}.", rule="E022") from error
     found = expanded[index]
-    values = _FULL[index] if found == ["*"] else [LAST if value == "l" else int(value) for value in found]
+    values = _FULL[index] if "*" in found else [LAST if value == "l" else int(value) for value in found]
     pairs = ((day, LAST if n == "l" else int(n)) for day, some in nths.items() for n in some)
     return _Field(tuple(sorted(values)), tuple(sorted(pairs)))
 

@@ -13,13 +13,10 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .cron import Cron
 from .timing import Timing
-
-if TYPE_CHECKING:
-    from .entries import Entry
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall time has no zone
@@ -106,18 +103,6 @@ def last_tick(timing: Timing, *, at_or_before: datetime) -> Tick | None:
     return None
 
 
-def due(entries: Iterable[Entry], *, after: datetime, until: datetime) -> Iterator[tuple[Entry, Tick]]:
-    """The ticks of many entries, entry by entry. For a short time it costs microseconds an entry."""
-    start, end = _seconds(after) + 1, _seconds(until) + 1
-    by_zone: dict[str, list[Span]] = {}
-    for entry in entries:
-        timing = entry.timing
-        if (found := by_zone.get(timing.zone_name)) is None:
-            found = by_zone[timing.zone_name] = list(spans(timing.zone, start, end))
-        for tick in _ticks(timing, found, start, end):
-            yield entry, tick
-
-
 def instant(wall: datetime, zone: tzinfo) -> datetime:
     """The instant of a naive wall time: of two the first, and for one that was jumped over the first after the gap."""
     at = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
@@ -166,9 +151,9 @@ def _ticks(timing: Timing, found: Iterable[Span], start: int, end: int) -> Itera
     for at, edge, wall in streams:
         if at != last:
             last = at
-            instant = EPOCH + timedelta(seconds=at)
+            moment = EPOCH + timedelta(seconds=at)
             meant = _naive(wall) if edge is Edge.GAP else None
-            yield Tick(instant, instant.astimezone(timing.zone), edge, meant)
+            yield Tick(moment, moment.astimezone(timing.zone), edge, meant)
 
 
 Found = tuple[int, Edge, int]

@@ -7,6 +7,8 @@ from itertools import islice
 
 import pytest
 from croniter import croniter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from django_jobs.exceptions import InvalidSchedule
 from django_jobs.scheduler.cron import ALIASES, parse
@@ -129,6 +131,56 @@ def test_what_is_refused(expression: str, says: str | None) -> None:
     with pytest.raises(InvalidSchedule, match=says) as caught:
         parse(expression)
     assert caught.value.rule == "E022"
+
+
+WORDS = [
+    "*",
+    "*/",
+    "1-5",
+    "L",
+    "L3",
+    "#2",
+    "59",
+    "-1",
+    "/",
+    "-",
+    ",",
+    "?",
+    "7",
+    "W",
+    "R",
+    "h(1-3)",
+    "mon",
+    "dec",
+    "\u0663",
+    "9" * 25,
+]
+FIELD = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map("".join)
+
+
+@given(st.lists(FIELD, min_size=4, max_size=7).map(" ".join), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_given_is_read_or_refused(expression: str, seconds: bool) -> None:
+    try:
+        cron = parse(expression, seconds=seconds)
+    except InvalidSchedule:
+        return
+    assert next_ticks(Timing((cron,)), after=START, count=1)
+
+
+@pytest.mark.parametrize("expression", ["*,1-5 * * * *", "1-5,* * * * *", "0-59 0-23 1-31 1-12 0-6", "* * ? * ?"])
+def test_every_value_in_other_words(expression: str) -> None:
+    found = next_ticks(Timing.of(expression, "UTC"), after=START, count=100)
+    assert [tick.at for tick in found] == [
+        tick.at for tick in next_ticks(Timing.of("* * * * *", "UTC"), after=START, count=100)
+    ]
+
+
+def test_a_long_one() -> None:
+    every = ",".join(map(str, range(60)))
+    assert parse(f"{every} {every[:61]} * * *").minutes == tuple(range(60))
+    with pytest.raises(InvalidSchedule, match="at most 500 characters"):
+        parse(f"{every},{every},{every} * * * *")
 
 
 def test_both_days_that_never_meet() -> None:

@@ -16,9 +16,9 @@ from django_jobs.testing.conformance import definition, settlement
 from tests.support.plans import recorded
 
 # Per vendor: enqueue, claim, settle completed. A statement for each job of a batch is written as None: SQLite has no
-# round trip to save, and MariaDB can't be told of a hundred results in one INSERT … SELECT.
+# round trip to save.
 ONE = {"postgresql": (1, 1, 1), "mysql": (1, 3, 3), "sqlite": (1, 1, 3)}
-BATCH = {"postgresql": (1, 1, 1), "mysql": (1, 3, None), "sqlite": (None, 1, None)}
+BATCH = {"postgresql": (1, 1, 1), "mysql": (1, 3, 3), "sqlite": (None, 1, None)}
 
 
 @pytest.mark.parametrize("jobs", [1, 100])

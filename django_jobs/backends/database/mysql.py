@@ -12,10 +12,12 @@ from django.db import Error
 
 from ...conf import conf
 from ...definition import JobDefinition
+from ...models import SHARED_COLUMNS
 from ..base import Wakeup
 from .statements import STILL_SECONDS, Statements, is_timed
 
 ROWS_PER_INSERT = 200
+ROWS_PER_COPY = 100
 
 
 class MySQLStatements(Statements):
@@ -63,6 +65,35 @@ class MySQLStatements(Statements):
                 some = rows[start : start + ROWS_PER_INSERT]
                 values = ", ".join([self.values(timed)] * len(some))
                 cursor.execute(f"{self.insert_job} VALUES {values}", [*chain.from_iterable(some)])
+
+    def insert_completed(self, cursor: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+        for start in range(0, len(rows), ROWS_PER_COPY):
+            self._copy_completed(cursor, rows[start : start + ROWS_PER_COPY])
+
+    def _copy_completed(self, cursor: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+        # One statement for all of them. Their values are picked by the id, not joined from a list of constants: those
+        # would have the collation of the connection, and MySQL refuses to compare them with a column of another one.
+        history, state, result, seconds, for_ever, keep, ids, _ = zip(*rows, strict=True)
+        some = ", ".join(["%s"] * len(ids))
+        parameters: list[Any] = []
+
+        def value(column: Sequence[Any]) -> str:
+            if column.count(column[0]) == len(column):
+                parameters.append(column[0])
+                return "%s"
+            parameters.extend([*ids, *column])
+            return f"ELT(FIELD(j.id, {some}), {some})"
+
+        shared = ", ".join(
+            value(history) if column == "history" else f"j.{self.connection.ops.quote_name(column)}"
+            for column in SHARED_COLUMNS
+        )
+        sql = f"""{self.insert_ignore} INTO {self.completed}
+              ({self.shared}, state, result, run_seconds, finished_at, keep_until)
+            SELECT {shared}, {value(state)}, {value(result)}, {value(seconds)}, {self.now},
+                   CASE WHEN {value(for_ever)} = 1 THEN NULL ELSE {self.later(value(keep))} END
+            FROM {self.job} j WHERE j.id IN ({some})"""
+        cursor.execute(sql, [*parameters, *ids])
 
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         return AdaptivePolling()

@@ -375,15 +375,21 @@ class Statements(ABC):
             if s.keep_seconds != 0 or target is not Target.COMPLETED
         ]
         if rows:
-            cursor.executemany(
-                f"""{self.insert_ignore} INTO {self.completed}
-                      ({self.shared}, state, result, run_seconds, finished_at, keep_until)
-                    SELECT {self.shared_with_history}, %s, %s, %s, {self.now},
-                           CASE WHEN %s = 1 THEN NULL ELSE {self.later("%s")} END
-                    FROM {self.job} j WHERE j.id = %s AND j.claim_no = %s {self.on_conflict}""",
-                rows,
-            )
+            self.insert_completed(cursor, rows)
         self.delete(cursor, [s for s, _ in settlements])
+
+    def insert_completed(self, cursor: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Copy live jobs to the completed ones. Per job: history, state, result, seconds of its run, 1 to keep it for
+        ever, seconds to keep it, id, claim number.
+        """
+        cursor.executemany(
+            f"""{self.insert_ignore} INTO {self.completed}
+                  ({self.shared}, state, result, run_seconds, finished_at, keep_until)
+                SELECT {self.shared_with_history}, %s, %s, %s, {self.now},
+                       CASE WHEN %s = 1 THEN NULL ELSE {self.later("%s")} END
+                FROM {self.job} j WHERE j.id = %s AND j.claim_no = %s {self.on_conflict}""",
+            rows,
+        )
 
     def keep_until(self, settlement: Settlement, target: Target) -> tuple[int, float]:
         """(1 to keep for ever, seconds to keep)."""

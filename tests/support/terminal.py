@@ -59,7 +59,7 @@ class Terminal:
             return text if all(word in text for word in words) else ""
 
         try:
-            return wait_until(look, f"{words} on the screen", seconds)
+            return wait_until(look, f"{words} on the screen", seconds, every=0.1)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.text}") from None
 

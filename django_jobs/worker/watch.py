@@ -55,9 +55,10 @@ def folders_of_the_site(start: Start) -> list[Path]:
 
 @dataclass(slots=True)
 class Watch:
-    """The worker of the same command without `--watch`, as a process of its own."""
+    """The worker of the same command, and `arguments`, as a process of its own."""
 
     start: Start
+    arguments: tuple[str, ...]
     stop_signals: StopSignals
     say: Callable[[str], object]
     process: subprocess.Popen[bytes] | None = None
@@ -111,7 +112,7 @@ class Watch:
 
     def _begin(self) -> None:
         # In a process group of its own: Ctrl-C is for us, and is passed on once.
-        self.process = self.start.apart("--no-watch", process_group=0)
+        self.process = self.start.apart(*self.arguments, process_group=0)
 
     def _end(self) -> int:
         """Have the worker drain, and pass each further stop on."""

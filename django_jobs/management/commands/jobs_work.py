@@ -227,10 +227,19 @@ class Command(JobsCommand):
         if options["background"] or options["pidfile"] or self.service is None:
             self.usage_error(_("--watch is for a terminal: it goes with neither --background nor --pidfile."))
         service = self.service
-        code = Watch(service.start, service.stop_signals, lambda text: self.stdout.write(f"[Watch] {text}")).run()
+        arguments: tuple[str, ...] = ("--no-watch",)
+        if (options["show"] or conf.show) == "tui":
+            arguments += ("--show", "lines")  # it is not in front on the terminal, where a live view has to be
+            self.stderr.write(_("Note: lines are printed, as a live view does not go with --watch."))
+        code = Watch(service.start, arguments, service.stop_signals, self.tell).run()
         service.finish()
         if code:
             raise SystemExit(code)
+
+    def tell(self, text: str) -> None:
+        """What whoever watches does."""
+        self.stdout.write(f"[Watch] {text}")
+        self.stdout.flush()
 
     def worker(self, asked: WorkerOptions, options: dict[str, Any]) -> Assembly[Coordinator]:
         """Check what was asked for; answers what makes one worker for all of these queues."""

@@ -33,6 +33,9 @@ LAST = 0
 """Stands for the last: day of the month among days, weekday of its kind among the n-th ones."""
 _FULL = (range(60), range(24), range(1, 32), range(1, 13), range(7), range(60))
 _SAME = re.compile(r"\b(\w+)-\1\b", re.IGNORECASE)  # croniter takes 9-9 for the whole field
+_LAST_WITH_STEP = [  # and some of its releases 59/15 too
+    re.compile(rf"(^|,)({last})/", re.IGNORECASE) for last in ("59", "23", "31", "12|dec", "6|sat", "59")
+]
 _CHANCE = re.compile(r"(^|,)[hr](\(|/|,|$)", re.IGNORECASE)
 _NEAREST = re.compile(r"(^|,)(w\d+|\d+w)(,|$)", re.IGNORECASE)  # only newer releases of croniter have it
 _DAY = 2
@@ -149,8 +152,8 @@ def _expand(index: int, text: str) -> _Field:
         raise InvalidSchedule(
             f"cron: the nearest weekday ({text!r:.80}) is not known. Give days, or a `when`.", rule="E022"
         )
-    if _SAME.search(text):
-        raise InvalidSchedule(f"cron: the range {text!r:.80} has one value. Give just that value.", rule="E022")
+    if _SAME.search(text) or _LAST_WITH_STEP[index].search(text):
+        raise InvalidSchedule(f"cron: {text!r:.80} comes to one value of a range. Give just that value.", rule="E022")
     fields = ["*"] * max(5, index + 1)
     fields[index] = text
     try:

@@ -32,6 +32,7 @@ TIMEOUT_SECONDS = 1.0
 TOO_LONG_SECONDS = 30.0
 CANCEL_SECONDS = 5.0  # inline, nobody sees a cancel before the job has ended by itself
 LOOK_SECONDS = 0.1
+KEEP = "1 hour"  # whatever the queue says of its completed jobs: somebody waits to see them
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ def dispatch(backend: Backend, kind: str, queue: str) -> Canned:
         job = Jobs.define("jobs_test.cancel_requested", {"seconds": CANCEL_SECONDS, "backend": backend.alias})
     else:
         job = Jobs.define(f"jobs_test.{kind}", {"seconds": SECONDS})
-    job = job.queue(queue).max_attempts(1).named(f"jobs_test {kind}")
+    job = job.queue(queue).max_attempts(1).ttl(KEEP).named(f"jobs_test {kind}")
     ref = Jobs.dispatch(job.with_options(source="cli", backend=backend.alias))
     if kind == "cancelled":
         ref.cancel("a canned cancel, as asked for")

@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..backends import Backend, get_backend
+from ..conf import conf
 from ..definition import seconds
 from ..exceptions import InvalidDefinition, JobsError, StoreUnavailable
 from ..ids import parse_id
@@ -143,6 +144,15 @@ class JobsCommand(BaseCommand):
     def add_for_trials(self, parser: ArgumentParser) -> None:
         """`--force`, of what is for trying things out."""
         parser.add_argument("--force", action="store_true", help=_("Though DEBUG is False."))
+
+    def queue_and_backend(self, options: dict[str, Any]) -> tuple[str, Backend]:
+        """The queue to try out, and the backend that keeps it. Ends with 1 where no worker can work there."""
+        queue = options["queue"] or next(iter(conf.queue_names()), "default")
+        backend = get_backend(options["backend"] or conf.backend_of(queue))
+        self.check_workable(backend)
+        if problem := backend.not_ready():
+            raise CommandError(problem)
+        return queue, backend
 
     def refuse_in_production(self, options: dict[str, Any]) -> None:
         """End with 1 where DEBUG is False, unless it is forced."""

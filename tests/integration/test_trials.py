@@ -131,6 +131,19 @@ def test_another_state_than_is_said_is_a_failure(store: DatabaseBackend, monkeyp
     assert "should be cancelled" in done.out
 
 
+def test_the_backend_is_that_of_the_queue(store: DatabaseBackend, settings: Any) -> None:
+    own = {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {"DATABASE": store.database}}
+    settings.JOBS_BACKENDS = {
+        "default": {"BACKEND": "django_jobs.backends.null.NullBackend"},
+        "other": own,
+    }
+    settings.JOBS_QUEUES = {"default": {}, "mail": {"backend": "other"}}
+    assert run("jobs_test", "success", "--force").code == 1
+    assert run("jobs_test", "success", "--force", "--queue", "mail").code == 0
+    assert run("jobs_test_monitor", "mail", "--force").code == 0
+    assert {job.queue for job in Job.objects.using(store.database).all()} == {"mail"}
+
+
 def test_a_backend_that_workers_do_not_see_is_told(settings: Any) -> None:
     settings.JOBS_BACKENDS = {"default": {"BACKEND": "django_jobs.backends.memory.MemoryBackend"}}
     for command in ("jobs_test", "success"), ("jobs_test_monitor",):

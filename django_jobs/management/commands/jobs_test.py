@@ -9,7 +9,6 @@ from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ...conf import conf
 from ...maintenance.canned import ALIASES, KINDS, OUTCOMES, Canned, await_all, dispatch
 from ..base import JobsCommand, at_least_one, queue_name, seconds_above_zero
 
@@ -54,13 +53,9 @@ class Command(JobsCommand):
 
     def run(self, **options: Any) -> None:
         self.refuse_in_production(options)
-        backend = self.backend(options)
-        self.check_workable(backend)
-        if problem := backend.not_ready():
-            raise CommandError(problem)
+        queue, backend = self.queue_and_backend(options)
         named = [ALIASES.get(kind, kind) for kind in options["kinds"]]
         kinds = KINDS if "all" in named else tuple(dict.fromkeys(named))
-        queue = options["queue"] or next(iter(conf.queue_names()), "default")
         jobs = [dispatch(backend, kind, queue) for kind in kinds for _number in range(options["count"])]
         if options["wait"] is None:
             self.report(jobs, queue, options)

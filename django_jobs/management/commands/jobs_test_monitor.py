@@ -10,7 +10,6 @@ from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ...conf import conf
 from ...maintenance.reap import reap
 from ...maintenance.stuck import Stuck, await_all, seed
 from ...store import store_of
@@ -40,16 +39,12 @@ class Command(JobsCommand):
 
     def run(self, **options: Any) -> None:
         self.refuse_in_production(options)
-        backend = self.backend(options)
-        self.check_workable(backend)
-        if problem := backend.not_ready():
-            raise CommandError(problem)
+        queue, backend = self.queue_and_backend(options)
         store = store_of(backend)
         if store is None:
             raise CommandError(
                 _("The backend '%(backend)s' keeps its jobs in no database.") % {"backend": backend.alias}
             )
-        queue = options["queue"] or next(iter(conf.queue_names()), "default")
         jobs = seed(store, queue)
         resolved = options["reap"] and await_all(store, jobs, partial(reap, backend, [queue]), WAIT_SECONDS)
         if options["json"]:

@@ -191,7 +191,8 @@ class Jobs:
     def cancel(cls, job_id: object, *, reason: str = "", backend: str | Backend | None = None) -> CancelOutcome:
         """Cancel a job. One that waits is cancelled at once; one that runs is asked for, and never retried.
 
-        The job's cancel handler (`JobBuilder.on_cancel`) is called here, before this returns; what it raises is logged.
+        The job's cancel handler (`JobBuilder.on_cancel`) is called here, before this returns; what it raises is
+        logged, and told in the timeline.
         A job that waited never meets a worker again: its `on_cancel` hook and `job_cancelled` follow here too, after
         the commit.
         `reason` is written into the job's timeline.
@@ -201,7 +202,9 @@ class Jobs:
         if outcome in (CancelOutcome.CANCELLED, CancelOutcome.REQUESTED):
             record = store.get(known_id)
             if record is not None and record.definition is not None and record.definition.cancel_handler:
-                run_cancel_handler(record, reason)
+                error = run_cancel_handler(record, reason)
+                if error is not None and conf.events != "none":
+                    store.record_events([(known_id, record.queue, "cancel_handler_failed", error.message, {})])
             if record is not None and outcome is CancelOutcome.CANCELLED and wants_hooks(record.handler, CANCEL):
                 store.after_commit(partial(run_hooks, _bare_claim(record), CANCEL, "", None))
         return outcome

@@ -509,20 +509,22 @@ class Cancelled(logs.AboutJob, Protocol):
     def signature(self) -> str: ...
 
 
-def run_cancel_handler(job: Cancelled, reason: str) -> None:
-    """Call the cancel handler of a job, if it has one, in this process. Logs what it raises.
+def run_cancel_handler(job: Cancelled, reason: str) -> ErrorRecord | None:
+    """Call the cancel handler of a job, if it has one, in this process. Logs and answers what it raises.
 
     It gets the job and the reason, as far as its signature takes them.
     """
     try:
         definition = envelope.unseal(job.body, job.signature, id=job.id, queue=job.queue, handler=job.handler)
         if not definition.cancel_handler:
-            return
+            return None
         checked_options({"cancel_handler": definition.cancel_handler})  # again, for where no signature is verified
         key, _, method = definition.cancel_handler.rpartition(":")
         call = getattr(registry.get(key or job.handler)(), method)
         takes = inspect.signature(call).parameters.values()
         most = 2 if any(p.kind is p.VAR_POSITIONAL for p in takes) else len(takes)
         settled(call(*(job, reason)[:most]))
-    except Exception:
+    except Exception as error:
         logger.exception("the cancel handler of job %s failed", job.id)
+        return record_error(error)
+    return None

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-from django.db.models import QuerySet
 
 from ..backends import Backend
-from ..backends.database import DatabaseBackend
 from ..exceptions import JobConflict
-from ..models import CompletedJob, FailedJob, Job
 from ..store import delete_some, store_of
-from .narrow import narrowed
-from .states import FINISHED, LIVE, RUNNING, in_live_state
+from .selection import Selection, selected
+from .states import RUNNING
 
 BATCH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which jobs: None is no restriction.
-
-    `states` are some of `states.EVERY`. `older_than` is in seconds by the store's clock: since a job finished, or since
-    it was enqueued where it has not finished.
-    """
-
-    states: Collection[str] | None = None
-    queues: Collection[str] | None = None
-    handler: str | None = None
-    group: str | None = None
-    tag: str | None = None
-    older_than: float | None = None
 
 
 @dataclass(slots=True)
@@ -91,7 +70,7 @@ def delete_selected(
     store = store_of(backend)
     if store is None:
         return report
-    for state, rows in _selected(store, chosen):
+    for state, rows in selected(store, chosen):
         if state in RUNNING and not force:
             report.running += rows.count()
         elif dry_run:
@@ -102,30 +81,3 @@ def delete_selected(
                 if progress is not None:
                     progress(report.total)
     return report
-
-
-def _selected(store: DatabaseBackend, chosen: Selection) -> Iterator[tuple[str, QuerySet[Any, Any]]]:
-    """The rows of a selection, state by state: each is in one table, under an index that begins with it."""
-    states = chosen.states if chosen.states is not None else (*LIVE, *FINISHED)
-    for state in dict.fromkeys(states):
-        rows: QuerySet[Any, Any]
-        if state in LIVE:
-            rows = in_live_state(Job.objects.using(store.database), state)
-        elif state in ("completed", "cancelled"):
-            rows = CompletedJob.objects.using(store.database).filter(state=state)
-        else:
-            rows = FailedJob.objects.using(store.database)
-            rows = rows if state == "failed" else rows.filter(reason=state)
-        yield (
-            state,
-            narrowed(
-                store,
-                rows,
-                queues=chosen.queues,
-                handler=chosen.handler,
-                group=chosen.group,
-                tag=chosen.tag,
-                older_than=chosen.older_than,
-                since="enqueued_at" if state in LIVE else "finished_at",
-            ),
-        )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, time
@@ -168,6 +169,17 @@ class JobsCommand(BaseCommand):
         if self.parser.called_from_command_line:
             self.parser.error(message)
         raise CommandError(message, returncode=USAGE)
+
+    def ask_first(self, question: str, refused: str, verb: str) -> None:
+        """Ask on the terminal, unless the question is empty; end with 1 and `refused` where the answer is no.
+
+        Where there is no terminal, end with 2: the flag is needed to `verb` without asking.
+        """
+        if not sys.stdin.isatty():
+            text = _("there is no terminal to ask on. Give --no-input to %(verb)s without asking")
+            self.usage_error(text % {"verb": verb})
+        if question and input(f"{question} [y/N] ").strip().lower() not in ("y", "yes", _("yes")):
+            raise CommandError(refused)
 
     def complain(self, message: str) -> None:
         """Say on stderr what went wrong with a part of the work."""

@@ -34,6 +34,7 @@ from .conftest import claim_all, lose, work_off
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
+    "jobs_cancel",
     "jobs_delete",
     "jobs_reap",
     "jobs_retry",

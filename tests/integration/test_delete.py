@@ -11,7 +11,8 @@ from django.db.models import F
 
 from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
-from django_jobs.maintenance.delete import Selection, delete_selected
+from django_jobs.maintenance.delete import delete_selected
+from django_jobs.maintenance.selection import Selection
 from django_jobs.maintenance.states import EVERY, LIVE, state_meant
 from django_jobs.models import CompletedJob, FailedJob, Job
 

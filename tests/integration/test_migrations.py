@@ -15,6 +15,7 @@ from tests.support.site import TABLES
 
 EVERY_COMMAND = [
     *(["jobs_stats"], ["jobs_reap"], ["jobs_cleanup"], ["jobs_retry", "--all"], ["jobs_delete", "--all", "--no-input"]),
+    *(["jobs_cancel", "--all", "--no-input"],),
     *(["jobs_dispatch", "trial.noop"], ["jobs_run_job", str(uuid.uuid4())], ["jobs_work", "--once"]),
 ]
 

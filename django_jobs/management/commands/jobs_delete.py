@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -11,7 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ...backends import Backend
-from ...maintenance.delete import BATCH, DeleteReport, Selection, delete_ids, delete_selected
+from ...maintenance.delete import BATCH, DeleteReport, delete_ids, delete_selected
+from ...maintenance.selection import Selection
 from ...maintenance.states import EVERY, RUNNING
 from ...store import store_of
 from ..base import JobsCommand, job_id
@@ -86,7 +86,7 @@ class Command(JobsCommand):
                 _("The backend '%(backend)s' keeps no jobs in a database: give ids.") % {"backend": backend.alias}
             )
         if not options["dry_run"] and not options["no_input"]:
-            self.confirm(delete_selected(backend, chosen, force=options["force"], dry_run=True).total)
+            self.ask(delete_selected(backend, chosen, force=options["force"], dry_run=True).total)
         report = delete_selected(
             backend,
             chosen,
@@ -98,13 +98,10 @@ class Command(JobsCommand):
         self.count(None)
         return report
 
-    def confirm(self, count: int) -> None:
+    def ask(self, count: int) -> None:
         """Ask before many jobs go at once."""
-        if not sys.stdin.isatty():
-            self.usage_error(_("there is no terminal to ask on. Give --no-input to delete without asking"))
-        question = ngettext("Delete %(n)d job?", "Delete %(n)d jobs?", count)
-        if count and input(question % {"n": count} + " [y/N] ").strip().lower() not in ("y", "yes", _("yes")):
-            raise CommandError(_("Nothing was deleted."))
+        question = ngettext("Delete %(n)d job?", "Delete %(n)d jobs?", count) % {"n": count}
+        self.ask_first(question if count else "", _("Nothing was deleted."), _("delete"))
 
     def report(self, report: DeleteReport, options: dict[str, Any]) -> None:
         """Say what became of the jobs."""

@@ -1,0 +1,50 @@
+"""Cancels against completions: whoever comes first, each job has one outcome, and the canceller was told which."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from django_jobs import Jobs
+from django_jobs.backends.database import DatabaseBackend
+from tests.support.threads import run_together
+from tests.support.waiting import wait_until
+from tests.support.worker import lines, places, registered, wait_finished, worker
+
+JOBS = 1000
+SAYS = {"cancelled": "cancelled", "requested": "cancelled", "already_finished": "completed"}
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("handler", ["trial.write", "trial.atomic"])
+def test_1000_cancels_against_1000_completions(queue: DatabaseBackend, proof: Path, handler: str) -> None:
+    """In the order in which the jobs run, and at about that speed, by two cancellers that do not know each other."""
+    rng = random.Random(3)
+    payload = {"path": str(proof), "seconds": 0.008, "then": "doze"}
+    with worker(queue, "default", "--max-workers", "2", "--show", "quiet", JOBS_CANCEL_INTERVAL=0.02) as w:
+        wait_until(lambda: registered(queue), "the worker to be up")
+        refs = Jobs.push_many(handler, [payload] * JOBS)
+        wait_until(lambda: any(r.refresh().is_finished for r in refs[:5]), "the first job to be done", every=0.002)
+
+        def cancel(some: list[str]) -> dict[str, str]:
+            return {ref: str(Jobs.cancel(ref)) for ref in some}
+
+        near = sorted(refs, key=lambda ref: refs.index(ref) + rng.uniform(-20, 20))
+        answers: dict[str, str] = {}
+        for told in run_together(partial(cancel, near[::2]), partial(cancel, near[1::2])):
+            answers |= told
+        wait_finished(queue)
+        assert w.stop() == 0, w.text
+    found = places(queue)
+    assert set(found) == set(refs)
+    print(f"{queue.database}, {handler}: {dict(Counter(answers.values()))}, {dict(Counter(found.values()))}")
+    assert found == {ref: SAYS[answer] for ref, answer in answers.items()}
+    assert len(set(answers.values())) == 3, "all of the cancels came at the same time of their jobs"
+    if handler == "trial.write":
+        ran = Counter(line.split()[0] for line in lines(proof))
+        assert max(ran.values()) == 1
+        assert all(ran[ref] == 1 for ref, state in found.items() if state == "completed")

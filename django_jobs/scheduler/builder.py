@@ -99,7 +99,7 @@ class EntryBuilder(Frequency):
     @step
     def description(self, text: str) -> Self:
         """A line for people."""
-        return self._with(description=names.check_label("reason", text))
+        return self._with(description=_label("description", text, "reason"))
 
     @step
     def queue(self, name: str) -> Self:
@@ -181,7 +181,7 @@ class EntryBuilder(Frequency):
         """Skip a tick while an earlier one of this entry still runs, or another entry with the same key."""
         if key is False:
             return self._with(single_instance=None)
-        return self._with(single_instance="" if key is True else names.check_label("name", key))
+        return self._with(single_instance="" if key is True else _label("single_instance", key))
 
     @step
     def without_overlapping(self, seconds: float | timedelta | str = 60.0) -> Self:
@@ -328,4 +328,12 @@ def _labels(field: str, values: Iterable[Any]) -> tuple[str, ...]:
         flat += value if isinstance(value, list | tuple | set | frozenset) else [value]
     if not all(isinstance(value, str) and value for value in flat):
         raise InvalidSchedule(f"{field}: give texts.")
-    return tuple(dict.fromkeys(names.check_label("name", value) for value in flat))
+    return tuple(dict.fromkeys(_label(field, value) for value in flat))
+
+
+def _label(field: str, value: Any, width: str = "name") -> str:
+    """The value, if it may be a label as long as that one."""
+    try:
+        return names.check_label(width, value)
+    except InvalidDefinition as error:
+        raise InvalidSchedule(f"{field}:{str(error).removeprefix(f'{width}:')}") from None

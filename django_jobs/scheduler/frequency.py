@@ -367,6 +367,10 @@ class Frequency:
             what = "a frequency, a cron expression and a moment don't go together" if any(ways) else "it is never due"
             raise InvalidSchedule(f'{what}. Give one of them, such as daily_at("02:00").', rule="E022")
         if self._at is not None:
+            if self._windows:
+                raise InvalidSchedule(
+                    "between: a single moment has no hours of the day. Leave one of them out.", rule="E022"
+                )
             at = self._at.astimezone(UTC) if self._at.tzinfo is not None else instant(self._at, zone_of(name))
             return Timing(at=at, zone_name=name)
         zone_of(name)

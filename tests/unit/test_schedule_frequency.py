@@ -201,6 +201,7 @@ def test_bad_arguments_are_kept_and_not_raised(helpers: str, says: str) -> None:
         ("daily().cron('* * * * *')", "don't go together"),
         ("daily().at(datetime(2026, 1, 1))", "don't go together"),
         ("cron('61 * * * *')", "'61' is no minute"),
+        ("at(datetime(2026, 1, 1)).between(9, 17)", "between: a single moment has no hours of the day"),
         ("hourly().unless_between('0:00', '23:59')", "no time of the day is left"),
         ("daily_at('2:00').between('9:00', '17:00')", "no time of the day is left"),
         ("months(2).days_of_month(30)", "never matches"),

@@ -10,7 +10,7 @@ from . import __doc__ as about
 from .harness import measure
 from .site import sites
 
-NAMES = ("enqueue", "drain", "isolation", "pickup", "idle", "growth")
+NAMES = ("enqueue", "drain", "isolation", "pickup", "idle", "growth", "schedule")
 MORE_SITES = {"growth": ("_short", "_long", "_old")}
 
 

@@ -34,13 +34,11 @@ LONGEST_LOOK = timedelta(days=1)
 
 
 class Row(NamedTuple):
-    """How an entry stands. Moments are aware."""
+    """How an entry stands. Every tick up to `seen_at` has been decided upon."""
 
     name: str
     enabled: bool
-    mark: str
     seen_at: datetime | None
-    look_at: datetime | None
 
 
 class Ending(NamedTuple):
@@ -111,38 +109,42 @@ class Ledger:
         return {n: row for some in batched(names, ROWS) for n, row in self._read(chosen.filter(name__in=some)).items()}
 
     def _read(self, rows: QuerySet[Any]) -> dict[str, Row]:
-        found = rows.values_list("name", "enabled", "timing_mark", "seen_at", "look_at")
-        return {
-            name: Row(name, enabled, mark, self.aware(seen_at), self.aware(look_at))
-            for name, enabled, mark, seen_at, look_at in found
-        }
+        found = rows.values_list("name", "enabled", "seen_at")
+        return {name: Row(name, enabled, self.aware(seen_at)) for name, enabled, seen_at in found}
 
     def lock(self, names: Collection[str]) -> dict[str, Row]:
         """How entries stand, which are now ours until the end of the transaction."""
         return self._read(self._locking(self.entries.filter(name__in=list(names)).order_by("name")))
 
-    def register(self, entries: Iterable[Entry], rows: Mapping[str, Row], *, now: datetime, grace: float) -> list[str]:
+    def marks(self) -> dict[str, str]:
+        """The mark of each entry's timing, by name; blank where no scheduler has seen it."""
+        return dict(self.entries.values_list("name", "timing_mark"))
+
+    def register(self, entries: Iterable[Entry], marks: Mapping[str, str], *, now: datetime, grace: float) -> list[str]:
         """Make the rows of new entries, which start from `now`, and note where a timing has changed; answers the new.
 
         An entry whose timing has changed starts anew too, but what is on time counts: while a new version of the code
         is rolled out, schedulers of both take turns to find it changed.
         """
-        new: list[ScheduleEntry] = []
-        late: list[str] = []
+        new, begun = [], []
         for entry in entries:
-            row, mark = rows.get(entry.name), mark_of(entry.timing)
-            if row is None:
+            known, mark = marks.get(entry.name), mark_of(entry.timing)
+            if known is None:
                 new.append(ScheduleEntry(name=entry.name, timing_mark=mark, **self._from(now, entry)))
-            elif row.seen_at is None:
-                self.entries.filter(name=entry.name, seen_at=None).update(timing_mark=mark, **self._from(now, entry))
-                late.append(entry.name)
-            elif row.mark != mark:
-                since = max(row.seen_at, now - timedelta(seconds=grace))
-                changed = self.entries.filter(name=entry.name, timing_mark=row.mark, seen_at=self.kept(row.seen_at))
-                changed.update(timing_mark=mark, seen_at=self.kept(since), look_at=self.kept(now))
+            elif not known:
+                begun.append(entry.name)
+                self.entries.filter(name=entry.name, timing_mark="").update(timing_mark=mark, **self._from(now, entry))
+            elif known != mark:
+                self._start_anew(entry.name, known, mark, now=now, grace=grace)
         for some in batched(new, ROWS):
             self.entries.bulk_create(some, ignore_conflicts=True)
-        return [*(row.name for row in new), *late]
+        return [*(row.name for row in new), *begun]
+
+    def _start_anew(self, name: str, known: str, mark: str, *, now: datetime, grace: float) -> None:
+        on_time = self.kept(now - timedelta(seconds=grace))
+        rows = self.entries.filter(name=name, timing_mark=known)
+        rows.filter(seen_at__lt=on_time).update(seen_at=on_time)
+        rows.update(timing_mark=mark, look_at=self.kept(now))
 
     def _from(self, now: datetime, entry: Entry) -> dict[str, Any]:
         return {"seen_at": self.kept(now), "look_at": self.kept(next_look(entry.timing, now))}

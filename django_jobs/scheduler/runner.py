@@ -63,7 +63,7 @@ class Runner:
         """Read the schedule, and make rows of what is new in it; answers their names."""
         self.desk.schedule.refresh()
         entries = self.desk.schedule.entries.values()
-        return self.ledger.register(entries, self.ledger.rows(), now=self.ledger.now(), grace=conf.schedule_grace)
+        return self.ledger.register(entries, self.ledger.marks(), now=self.ledger.now(), grace=conf.schedule_grace)
 
     def turn(self, now: datetime | None = None) -> Turn:
         """Decide what has come up to `now` (default: the store's present), and follow up what is open."""

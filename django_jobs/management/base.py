@@ -304,6 +304,13 @@ def age(seconds: float | None) -> str:
     return ", ".join(word % {"n": n} for n, word in parts[first : first + 2] if n or first == 3)
 
 
+def table(rows: Iterable[Iterable[str]]) -> list[str]:
+    """Lines of a table of texts: every column flush left."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
 def aligned(rows: Iterable[Iterable[str]]) -> list[str]:
     """Lines of a table: the first column flush left, the others flush right."""
     table = [list(row) for row in rows]

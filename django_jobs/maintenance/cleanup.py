@@ -13,7 +13,7 @@ from ..backends import Backend
 from ..backends.database import DatabaseBackend
 from ..conf import conf
 from ..logs import get_logger
-from ..models import CompletedJob, FailedJob, Hold, Job, JobEvent, Worker
+from ..models import CompletedJob, FailedJob, Hold, Job, JobEvent, ScheduleTick, Worker
 from ..store import ago, delete_some, moment, store_of
 from .states import FINISHED
 
@@ -56,6 +56,22 @@ def cleanup(
     return counts
 
 
+def cleanup_ticks(backend: Backend, *, before: datetime, dry_run: bool = False, batch_size: int = BATCH) -> int:
+    """Delete the closed ticks of the schedule that were due before `before` (aware), but for each entry's last one;
+    answers how many.
+    """
+    store = store_of(backend)
+    if store is None:
+        return 0
+    rows = closed_ticks(store).filter(instant__lt=moment(store, before))
+    if dry_run:
+        return rows.count()
+    total = 0
+    while deleted := delete_some(store, rows.order_by("instant"), batch_size):
+        total += deleted
+    return total
+
+
 def _finished(
     store: DatabaseBackend, state: str, before: datetime, queues: Collection[str] | None
 ) -> QuerySet[Any, Any]:
@@ -72,8 +88,9 @@ def expire(backend: Backend) -> int:
     """Delete what has been kept long enough, by the store's clock; answers how many rows.
 
     These are: completed jobs whose `keep_until` has passed, holds that are over, events older than
-    `JOBS_KEEP_EVENTS`, and workers that stopped or were lost over `JOBS_KEEP_WORKERS` ago and hold no job. The work of
-    one call is bounded; any number of hosts may call it at once. A backend without a database has nothing of this.
+    `JOBS_KEEP_EVENTS`, closed ticks of the schedule older than `JOBS_KEEP_TICKS`, and workers that stopped or were
+    lost over `JOBS_KEEP_WORKERS` ago and hold no job. The work of one call is bounded; any number of hosts may call it
+    at once. A backend without a database has nothing of this.
     """
     store = store_of(backend)
     return 0 if store is None else sum(_delete_bounded(store, rows) for rows in _expired(store))
@@ -86,6 +103,8 @@ def _expired(store: DatabaseBackend) -> Iterable[QuerySet[Any, Any]]:
     if conf.keep_events is not None:
         events = JobEvent.objects.using(store.database)
         yield events.filter(at__lt=ago(store, conf.keep_events)).order_by("at")
+    if conf.keep_ticks is not None:
+        yield closed_ticks(store).filter(instant__lt=ago(store, conf.keep_ticks)).order_by("instant")
     if conf.keep_workers is not None:
         held = Job.objects.filter(worker_id=OuterRef("pk"))
         gone = Worker.objects.using(store.database).filter(
@@ -94,6 +113,13 @@ def _expired(store: DatabaseBackend) -> Iterable[QuerySet[Any, Any]]:
             lease_expires_at__lt=ago(store, conf.keep_workers),
         )
         yield gone.filter(~Exists(held))
+
+
+def closed_ticks(store: DatabaseBackend) -> QuerySet[ScheduleTick]:
+    """Ticks of the schedule that may go: each entry's last one stays, for what requires it, and open ones do."""
+    ticks = ScheduleTick.objects.using(store.database)
+    newer = ScheduleTick.objects.filter(name=OuterRef("name"), instant__gt=OuterRef("instant"))
+    return ticks.filter(Exists(newer), look_at__isnull=True)
 
 
 def _delete_bounded(store: DatabaseBackend, rows: QuerySet[Any, Any]) -> int:

@@ -70,9 +70,9 @@ class Loop:
             turn = self.runner.turn(now) if self._look_at is None or now >= self._look_at else self.runner.follow_up()
             self.tell(turn.reports)
             self.children.hand_out(turn.left, turn.left_waiting, turn.now)
-            self._look_at = self.runner.ledger.next_look(turn.now)
+            self._look_at = self.runner.ledger.next_look(now)  # not after a later moment: nobody has looked at that
             if turn.is_unfinished:
-                again = turn.now + timedelta(seconds=FOLLOW_SECONDS)
+                again = now + timedelta(seconds=FOLLOW_SECONDS)
                 self._look_at = again if self._look_at is None else min(self._look_at, again)
             self._soon = bool(self.children.alive) or self.runner.ledger.has_open()
             self._failures = 0

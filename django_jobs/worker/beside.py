@@ -10,11 +10,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import connections
 
+from ..conf import conf
 from ..logs import get_logger
 from .interrupts import die_with_parent, ignore_stop_signals
 from .template import close_connections, kill_group
@@ -22,6 +23,7 @@ from .template import close_connections, kill_group
 logger = get_logger("worker")
 
 LONGEST_WAIT = 60.0
+LAST_SECONDS = 1.0
 LASTING_SECONDS = 60.0
 """A process that lived for so long has not failed at its start."""
 
@@ -66,7 +68,8 @@ class Companion:
     _started_at: float = 0.0
     _start_at: float = 0.0
     _failures: int = 0
-    _is_over: bool = field(default=False)
+    _is_over: bool = False
+    _end_by: float = 0.0
 
     def keep(self) -> int:
         """Start the process where it does not run. To be called now and then; it takes no time."""
@@ -80,23 +83,25 @@ class Companion:
             self._started_at = now
             # A fresh interpreter: to fork this one would take its connections along.
             self.process = subprocess.Popen(  # noqa: S603 - our own command
-                self._command(), env=self._environment(), process_group=0
+                self._command(), env=self._environment(), process_group=0, stdin=subprocess.DEVNULL
             )
         return 0
 
     def end(self) -> None:
-        """Ask the process to end; it has the time that it takes to drain."""
+        """Ask the process to end. It has as long for that as a worker has."""
         self._is_over = True
+        self._end_by = time.monotonic() + conf.shutdown_timeout + LAST_SECONDS
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the process has ended, and kill it where it does not."""
-        self.end()
+    def leave(self) -> None:
+        """Wait until the process has ended; kill it where it does not."""
+        if not self._is_over:
+            self.end()
         if self.process is None:
             return
         try:
-            self.process.wait(seconds)
+            self.process.wait(max(self._end_by - time.monotonic(), LAST_SECONDS))
         except subprocess.TimeoutExpired:
             kill_group(self.process.pid)
             self.process.wait()

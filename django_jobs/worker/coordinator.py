@@ -164,6 +164,7 @@ class Coordinator:
     def _leave(self) -> None:
         try:
             self.executor.stop()
+            self.house.leave()
         finally:
             self._wakeup.close()
             self.outages.retry_at = 0.0  # one last try, whatever came before
@@ -424,6 +425,7 @@ class Coordinator:
     def _drain(self) -> None:
         """Claim no more, give back what was not started, let what runs finish in time, else kill it."""
         self._drain_until = time.monotonic() + conf.shutdown_timeout
+        self.house.end()
         signals_seen = max(self.stop_signals.count, 1)
         self._unsettled += [give_back(claim) for claim in self.executor.take_back()]
         killed = False

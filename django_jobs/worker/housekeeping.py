@@ -31,6 +31,10 @@ class Chore:
     interval: float
     act: Callable[[], Iterable[Settlement] | int]
     due_at: float = 0.0
+    end: Callable[[], None] | None = None
+    """Called when the worker begins to drain."""
+    leave: Callable[[], None] | None = None
+    """Called when the worker is about to end."""
 
 
 @dataclass(slots=True)
@@ -69,6 +73,18 @@ class Housekeeping:
         """When something is due next."""
         chores = [] if draining else [chore.due_at for chore in self.chores]
         return min(self._promote_at, self._reconcile_at, *chores)
+
+    def end(self) -> None:
+        """The worker drains from now on."""
+        for chore in self.chores:
+            if chore.end is not None:
+                chore.end()
+
+    def leave(self) -> None:
+        """The worker is about to end."""
+        for chore in self.chores:
+            if chore.leave is not None:
+                chore.leave()
 
     def expect(self, seconds: float) -> None:
         """A job of ours is due in so long."""

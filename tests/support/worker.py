@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ QUICK: dict[str, Any] = {
 
 
 class WorkerProcess:
-    """A `jobs_work` process. Its output is kept in a file. `port` is that of a proxy before its database."""
+    """A `jobs_work` process, or one of another command. Its output is kept in a file. `port` is that of a proxy before
+    its database.
+    """
 
     def __init__(
         self,
@@ -40,6 +42,9 @@ class WorkerProcess:
         *arguments: str,
         port: int | None = None,
         program: str = "manage.py",
+        command: str = "jobs_work",
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
         stdin: int | None = None,
         **settings: Any,
     ) -> None:
@@ -48,9 +53,11 @@ class WorkerProcess:
             **site_env(database, port),
             "TESTPROJECT_SETTINGS": json.dumps({**QUICK, **settings}),
             "PYTHONUNBUFFERED": "1",
+            **(environment or {}),
         }
+        arguments = arguments or (("default",) if command == "jobs_work" else ())
         self.process = subprocess.Popen(
-            [sys.executable, program, "jobs_work", *(arguments or ("default",))],
+            [*prefix, sys.executable, program, command, *arguments],
             cwd=ROOT,
             env=env,
             stdin=stdin,

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ...maintenance.cleanup import BATCH, cleanup
+from ...maintenance.cleanup import BATCH, cleanup, cleanup_ticks
 from ...maintenance.states import FINISHED
 from ...store import clock, store_of
 from ..base import JobsCommand, moment
@@ -42,6 +42,11 @@ class Command(JobsCommand):
             type=_days,
             metavar="N",
             help=_("Jobs that finished more than so many days ago. Default: %(n)d.") % {"n": DEFAULT_DAYS},
+        )
+        parser.add_argument(
+            "--ticks",
+            action="store_true",
+            help=_("Ticks of the schedule too, by the time at which they were due; the last of each entry stays."),
         )
         parser.add_argument("--dry-run", action="store_true", help=_("Delete nothing; say how many there are."))
         parser.add_argument(
@@ -81,6 +86,9 @@ class Command(JobsCommand):
         if "failed" in states and not options["dry_run"] and not options["force"]:
             self.confirm(lambda: count(dry_run=True, only=["failed"])["failed"])
         counts = count(dry_run=options["dry_run"], only=states)
+        if options["ticks"]:
+            asked = {"dry_run": options["dry_run"], "batch_size": options["batch_size"]}
+            counts["ticks"] = cleanup_ticks(backend, before=before, **asked)
         self.count(None)
         if options["json"]:
             self.print_json(
@@ -113,11 +121,15 @@ class Command(JobsCommand):
         """One line for each state."""
         titles = {"completed": _("completed"), "cancelled": _("cancelled"), "failed": _("failed")}
         for state, n in counts.items():
-            if dry_run:
+            if state == "ticks" and dry_run:
+                text = ngettext("Would delete %(n)d tick.", "Would delete %(n)d ticks.", n)
+            elif state == "ticks":
+                text = ngettext("Deleted %(n)d tick.", "Deleted %(n)d ticks.", n)
+            elif dry_run:
                 text = ngettext("Would delete %(n)d %(state)s job.", "Would delete %(n)d %(state)s jobs.", n)
             else:
                 text = ngettext("Deleted %(n)d %(state)s job.", "Deleted %(n)d %(state)s jobs.", n)
-            self.stdout.write(text % {"n": n, "state": titles[state]})
+            self.stdout.write(text % {"n": n, "state": titles.get(state, state)})
 
 
 def _days(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Collection
@@ -19,6 +20,7 @@ from ...scheduler.loop import Loop
 from ...scheduler.runner import Runner
 from ...worker.beside import fork_to
 from ...worker.foreground import run_attempt_here
+from ...worker.interrupts import hear_of_the_end_of_the_parent
 from ...worker.stopping import StopSignals
 from ..base import seconds_above_zero
 from ..cron import CronCommand
@@ -52,13 +54,16 @@ class Command(CronCommand):
 
     def run(self, **options: Any) -> None:
         stop = self.stop_signals or StopSignals()
-        stop.parent = options["parent"]
+        if options["parent"]:
+            stop.parent = options["parent"]
+            hear_of_the_end_of_the_parent(signal.SIGTERM)
         if not stop.installed:
             stop.install()
         desk = make_desk(inline=False, execute=run_attempt_here)
         work = Work(desk)
+        tell = self.tell if options["verbosity"] else lambda reports: None
         try:
-            Loop(Runner(desk), Children(fork_to, work), stop, self.tell, options["interval"]).run()
+            Loop(Runner(desk), Children(fork_to, work), stop, tell, options["interval"]).run()
         finally:
             if self.stop_signals is None:
                 stop.restore()

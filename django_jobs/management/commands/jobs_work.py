@@ -20,6 +20,7 @@ from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...maintenance.stats import backlog
 from ...worker.assembly import WorkerOptions, assemble, isolation_of, supervise
+from ...worker.beside import Companion
 from ...worker.console import MOST_COUNTED, Console
 from ...worker.coordinator import Coordinator, Limits
 from ...worker.housekeeping import Chore
@@ -32,6 +33,7 @@ from ...worker.watch import Watch, has_watchfiles
 from ..base import JobsCommand, queues_asked
 
 W = TypeVar("W", covariant=True)
+SCHEDULER_SECONDS = 1.0
 BACKLOG_SECONDS = 2.0
 
 
@@ -56,6 +58,12 @@ def chores_of(backend: Backend) -> list[Chore]:
         Chore("reap", conf.reap_interval, partial(reap, backend)),
         Chore("expire", conf.cleanup_interval, partial(expire, backend)),
     ]
+
+
+def schedule_beside() -> Chore:
+    """Keeps the schedule running, in a process of its own: none of the site's code may hold up a coordinator."""
+    beside = Companion(("jobs_cronjob_work", "--verbosity", "0"))
+    return Chore("schedule", SCHEDULER_SECONDS, beside.keep, end=beside.end, leave=beside.leave)
 
 
 def backlog_of(backend: Backend, order: Order, console: Console) -> list[Chore]:
@@ -120,6 +128,11 @@ class Command(JobsCommand):
             type=at_least(1, float),
             metavar="MB",
             help=_("Exit when the coordinator is bigger than this."),
+        )
+        add(
+            "--with-scheduler",
+            action="store_true",
+            help=_("Run the schedule too, in a process beside the worker; any number of workers may."),
         )
         add("--stop-when-empty", action="store_true", help=_("Exit when nothing waits, or is due within seconds."))
         add(
@@ -253,6 +266,7 @@ class Command(JobsCommand):
 
         def assembled(console: Console, *, live: bool) -> Coordinator:
             chores = chores_of(backend) + (backlog_of(backend, order, console) if live else [])
+            chores += [schedule_beside()] if options["with_scheduler"] else []
             return assemble(backend, order, replace(asked, console=console), chores)
 
         return assembled
@@ -283,6 +297,8 @@ class Command(JobsCommand):
                 name: chores_of(backend) + (backlog_of(backend, Order.of(name), console) if live else [])
                 for name, backend in stores.items()
             }
+            if options["with_scheduler"]:
+                chores[next(iter(stores))].append(schedule_beside())  # one will do
             return supervise(stores, chores, replace(asked, console=console))
 
         return assembled

@@ -1,0 +1,226 @@
+"""The commands of the schedule say and do what they say, on every database."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_jobs.backends.database import DatabaseBackend
+from django_jobs.maintenance.cleanup import expire
+from django_jobs.models import CompletedJob, Job, ScheduleEntry, ScheduleTick
+from django_jobs.scheduler.builder import Scheduler
+from tests.integration.conftest import work_off
+from tests.support.clock import advance_database
+
+
+def declare(s: Scheduler) -> None:
+    s.define("trial.noop").named("often").every_minute().queue("default")
+    s.define("trial.fail").named("here").every_minute()
+    s.define("trial.noop").named("nightly").daily_at("02:00").queue("default").description("tidies up")
+    s.define("trial.noop").named("elsewhere").hourly().queue("default").environments("elsewhere")
+
+
+@pytest.fixture(autouse=True)
+def schedule(settings: Any) -> None:
+    settings.JOBS_SCHEDULE = declare
+
+
+def said(*command: str) -> str:
+    out = StringIO()
+    call_command(*command, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def told(*command: str) -> Any:
+    out = StringIO()
+    call_command(*command, "--json", stdout=out, stderr=StringIO())
+    return json.loads(out.getvalue())
+
+
+def test_the_first_run_notes_what_is_new_and_the_next_dispatches(jobs_on: DatabaseBackend) -> None:
+    assert "new: often, which starts from now" in said("jobs_cronjob_run")
+    advance_database(jobs_on, 60)
+    told_of = told("jobs_cronjob_run")
+    assert told_of["new"] == told_of["problems"] == []
+    by_name = {tick["name"]: tick for tick in told_of["ticks"]}
+    assert by_name["often"]["state"] == "dispatched"
+    assert by_name["often"]["job_id"] == str(Job.objects.using(jobs_on.database).get().pk)
+    assert (by_name["here"]["state"], by_name["here"]["reason"]) == ("failed", "dead")
+    assert "this job fails" in by_name["here"]["error"]
+    assert datetime.fromisoformat(by_name["often"]["at"]).second == 0
+
+
+def test_only_narrows_it_and_must_name_an_entry(jobs_on: DatabaseBackend) -> None:
+    said("jobs_cronjob_run")
+    advance_database(jobs_on, 60)
+    assert [tick["name"] for tick in told("jobs_cronjob_run", "--only", "often,nightly")["ticks"]] == ["often"]
+    with pytest.raises(CommandError, match="no entry 'nothing'") as failure:
+        said("jobs_cronjob_run", "--only", "nothing")
+    assert failure.value.returncode == 1
+
+
+def test_a_dry_run_writes_nothing(jobs_on: DatabaseBackend) -> None:
+    assert "new: often" in said("jobs_cronjob_run", "--dry-run")
+    assert not ScheduleEntry.objects.using(jobs_on.database).exists()
+    said("jobs_cronjob_run")
+    advance_database(jobs_on, 60)
+    assert "due: often, at " in said("jobs_cronjob_run", "--dry-run")
+    assert not ScheduleTick.objects.using(jobs_on.database).exists()
+    assert not Job.objects.using(jobs_on.database).exists()
+
+
+def test_force_inline_queues_nothing(jobs_on: DatabaseBackend) -> None:
+    said("jobs_cronjob_run")
+    advance_database(jobs_on, 60)
+    assert "ran often, due " in said("jobs_cronjob_run", "--only", "often", "--force-inline")
+    assert not Job.objects.using(jobs_on.database).exists()
+    assert CompletedJob.objects.using(jobs_on.database).get().name == "often"
+
+
+def test_a_test_time_runs_what_is_due_then_and_leaves_no_tick(jobs_on: DatabaseBackend) -> None:
+    rehearsed = told("jobs_cronjob_run", "--test-time", "2026-06-03 02:00:00", "--dry-run")
+    assert [(t["name"], t["state"], t["at"]) for t in rehearsed["ticks"]] == [
+        (name, "due", "2026-06-03T02:00:00+00:00") for name in ("often", "here", "nightly")
+    ]
+    assert not Job.objects.using(jobs_on.database).exists()
+    ran = told("jobs_cronjob_run", "--test-time", "2026-06-03 02:00:30", "--only", "nightly,here")
+    assert [(t["name"], t["state"]) for t in ran["ticks"]] == [("here", "failed"), ("nightly", "dispatched")]
+    assert Job.objects.using(jobs_on.database).get().name == "nightly"
+    assert not ScheduleTick.objects.using(jobs_on.database).exists()
+    assert said("jobs_cronjob_run", "--test-time", "2026-06-03 02:01", "--only", "nightly") == "Nothing is due.\n"
+
+
+def test_it_ends_with_1_where_an_entry_could_not_start(jobs_on: DatabaseBackend, settings: Any) -> None:
+    def broken(s: Scheduler) -> None:
+        declare(s)
+        s.define("trial.noop").named("broken").every_minute().queue("default").when(lambda: 1 / 0)
+        s.define("no.such.handler").named("unknown").every_minute()
+
+    settings.JOBS_SCHEDULE = broken
+    with pytest.raises(CommandError, match="1 could not be started"):
+        said("jobs_cronjob_run")
+    advance_database(jobs_on, 60)
+    out = StringIO()
+    with pytest.raises(CommandError, match="2 could not be started") as failure:
+        call_command("jobs_cronjob_run", stdout=out, stderr=out)
+    assert failure.value.returncode == 1
+    assert "the entry 'unknown' is left out: " in out.getvalue()
+    assert "failed: broken, due " in out.getvalue()
+    assert "dispatched often, due " in out.getvalue()
+
+
+def test_the_list_has_the_next_and_the_last_run(jobs_on: DatabaseBackend) -> None:
+    said("jobs_cronjob_run")
+    advance_database(jobs_on, 60)
+    said("jobs_cronjob_run")
+    said("jobs_cronjob_disable", "nightly")
+    entries = {entry["name"]: entry for entry in told("jobs_cronjob_list")["entries"]}
+    assert list(entries)[-2:] == ["nightly", "elsewhere"]  # what does not run comes last
+    assert (entries["often"]["last_state"], entries["often"]["enabled"]) == ("dispatched", True)
+    assert entries["here"]["last_state"] == "failed"
+    assert entries["often"]["next"] > entries["often"]["last"]
+    assert (entries["nightly"]["enabled"], entries["nightly"]["next"]) == (False, None)
+    assert (entries["elsewhere"]["here"], entries["nightly"]["description"]) == (False, "tidies up")
+    lines = said("jobs_cronjob_list").splitlines()
+    assert lines[0].split() == ["entry", "when", "next", "run", "last", "run", "where"]
+    assert "disabled" in next(line for line in lines if line.startswith("nightly"))
+    assert "only in elsewhere" in next(line for line in lines if line.startswith("elsewhere"))
+    assert next(line for line in lines if line.startswith("here")).endswith("inline")
+
+
+def test_the_history_has_the_latest_ticks_first(jobs_on: DatabaseBackend) -> None:
+    assert said("jobs_cronjob_history", "often") == "No tick yet.\n"
+    said("jobs_cronjob_run")
+    for _ in range(3):
+        advance_database(jobs_on, 60)
+        said("jobs_cronjob_run")
+        work_off(jobs_on)
+    said("jobs_cronjob_run", "--only", "nightly")
+    ticks = told("jobs_cronjob_history", "often", "--limit", "2")["ticks"]
+    assert [tick["state"] for tick in ticks] == ["succeeded", "succeeded"]
+    assert ticks[0]["due_at"] > ticks[1]["due_at"]
+    assert ticks[0]["seconds"] >= 0
+    assert len(told("jobs_cronjob_history", "here", "--status", "failed")["ticks"]) == 3
+    assert told("jobs_cronjob_history", "here", "--status", "succeeded")["ticks"] == []
+    assert "this job fails" not in said("jobs_cronjob_history", "here")
+    full = said("jobs_cronjob_history", "here", "--full")
+    assert "this job fails" in full
+    assert "    job " in full
+    with pytest.raises(CommandError, match="no entry 'nothing'"):
+        said("jobs_cronjob_history", "nothing")
+    with pytest.raises(CommandError, match="no state of a tick") as failure:
+        said("jobs_cronjob_history", "here", "--status", "odd")
+    assert failure.value.returncode == 2
+
+
+def test_entries_are_disabled_and_enabled_by_name(jobs_on: DatabaseBackend) -> None:
+    assert said("jobs_cronjob_disable", "often") == "often is disabled now.\n"
+    assert said("jobs_cronjob_disable", "often") == "often was disabled already.\n"
+    said("jobs_cronjob_run")
+    advance_database(jobs_on, 60)
+    assert [tick["name"] for tick in told("jobs_cronjob_run")["ticks"]] == ["here"]
+    assert told("jobs_cronjob_enable", "--all")["changed"] == ["often"]
+    advance_database(jobs_on, 60)
+    assert {tick["name"] for tick in told("jobs_cronjob_run")["ticks"]} == {"here", "often"}
+    for wrong in ([], ["often", "--all"]):
+        with pytest.raises(CommandError) as failure:
+            said("jobs_cronjob_enable", *wrong)
+        assert failure.value.returncode == 2
+    with pytest.raises(CommandError, match="no entry 'nothing'") as failure:
+        said("jobs_cronjob_disable", "nothing")
+    assert failure.value.returncode == 1
+
+
+# -- keeping ---------------------------------------------------------------------------------------------------
+
+
+def make_ticks(store: DatabaseBackend) -> None:
+    """Of one entry, a tick a day for five days, the newest today; of another, one that is open."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    for n in range(5):
+        ScheduleTick.objects.using(store.database).create(
+            id=f"00000000-0000-0000-0000-00000000000{n}",
+            name="old",
+            instant=now - timedelta(days=n + 10),
+            state="succeeded",
+            decided_at=now,
+        )
+    for n in range(2):
+        ScheduleTick.objects.using(store.database).create(
+            id=f"00000000-0000-0000-0000-00000000001{n}",
+            name="open",
+            instant=now - timedelta(days=n + 30),
+            state="dispatched",
+            decided_at=now,
+            look_at=now,
+        )
+
+
+def left(store: DatabaseBackend, name: str) -> int:
+    return ScheduleTick.objects.using(store.database).filter(name=name).count()
+
+
+def test_old_ticks_go_but_for_the_last_of_an_entry_and_open_ones(jobs_on: DatabaseBackend, settings: Any) -> None:
+    make_ticks(jobs_on)
+    expire(jobs_on)
+    assert (left(jobs_on, "old"), left(jobs_on, "open")) == (4, 2)  # 14 days is the default
+    settings.JOBS_KEEP_TICKS = None
+    expire(jobs_on)
+    assert left(jobs_on, "old") == 4
+    settings.JOBS_KEEP_TICKS = 0
+    expire(jobs_on)
+    assert (left(jobs_on, "old"), left(jobs_on, "open")) == (1, 2)
+
+
+def test_the_cleanup_takes_ticks_where_it_is_asked_to(jobs_on: DatabaseBackend) -> None:
+    make_ticks(jobs_on)
+    assert "tick" not in said("jobs_cleanup", "--days", "11.5")
+    assert left(jobs_on, "old") == 5
+    assert "Would delete 3 ticks." in said("jobs_cleanup", "--days", "11.5", "--ticks", "--dry-run")
+    assert told("jobs_cleanup", "--days", "11.5", "--ticks")["deleted"] == {"completed": 0, "ticks": 3}
+    assert left(jobs_on, "old") == 2

@@ -247,19 +247,24 @@ def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition,
 
 
 def rehearse() -> None:
-    """Do what an attempt of each handler does before it is called, so that processes which are forked now need not do
-    it for the first time.
+    """Run an attempt of each handler as far as its start, so that processes which are forked now need not do that for
+    the first time. No handler is called, and no middleware.
     """
     queues, now = conf.queue_names(), time.time()
     for key in registry.handler_keys():
         with contextlib.suppress(Exception):  # what is wrong with a handler is told where its jobs run
             definition = JobDefinition(key, id=new_id(), queue=queues[0], max_attempts=1, timeout=1, unique=None)
             body, signature = envelope.seal(definition)
-            claim = Claim(str(definition.id), queues[0], key, "", 1, 1, 0, False, body, signature, "", now, now)
-            _prepare(claim, NoControls())
-            _keep_seconds(definition, registry.get(key))
+            run_attempt(
+                Claim(str(definition.id), queues[0], key, "", 1, 1, 0, False, body, signature, "", now, now),
+                _let_nobody_in,
+            )
             for queue in queues:
                 plan_of(registry.get(key), key, queue)
+
+
+def _let_nobody_in(timeout: float | None) -> AbstractContextManager[Any]:
+    raise JobCancelled
 
 
 def _end_of(definition: JobDefinition, claim: Claim) -> float | None:

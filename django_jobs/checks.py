@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
+from inspect import iscoroutinefunction
 from typing import Any
 
 from django.apps import AppConfig
@@ -38,6 +40,9 @@ LEAST_KEY_VARIETY = 5
 CLOSE = 0.87
 """How alike two names are that differ by a letter or two (`difflib`)."""
 MOST_SQLITE_WORKERS = 4
+MOST_NAMED = 5
+ONLY_IN_A_POOL = {"concurrency": 1, "max_jobs_per_child": None, "max_memory_mb": None}
+"""Options of a queue that mean something with the isolation `pool` alone, and how they are left out."""
 ALLOWED_BY = {"command": "commands_allowed", "callable": "callables_allowed"}
 """Built-in handlers, and the setting that lists what each may do."""
 
@@ -249,6 +254,60 @@ def check_sqlite_workers(app_configs: Apps, **_: Any) -> Messages:
         for queue in queues
         if (queue.backend or conf.default_backend) in on_sqlite and queue.max_workers > MOST_SQLITE_WORKERS
     ]
+
+
+@checks.register("django_jobs")
+def check_isolation(app_configs: Apps, **_: Any) -> Messages:
+    """E040, W040: a queue's isolation can be had, and what goes with it has an effect."""
+    found: Messages = []
+    for queue in _queues():
+        where = f"JOBS_QUEUES[{queue.name!r}]"
+        if queue.isolation == "spawn" and "DJANGO_SETTINGS_MODULE" not in os.environ:
+            found.append(finding("E040", f"{where}['isolation'] is 'spawn', and there is no settings module."))
+        if queue.isolation != "pool":
+            idle = [name for name, none in ONLY_IN_A_POOL.items() if getattr(queue, name) != none]
+            says = f"has no effect with the isolation {queue.isolation!r}."
+            found += [finding("W040", f"{where}[{name!r}] {says}") for name in idle]
+        elif queue.concurrency > 1 and queue.warnings_as_errors:
+            says = f"{where}['warnings_as_errors'] has no effect beside concurrency: warnings are of a whole process."
+            found.append(finding("W040", says))
+    return found
+
+
+@checks.register("django_jobs", deploy=True)
+def check_deadlines(app_configs: Apps, **_: Any) -> Messages:
+    """W041, W042: jobs can be ended without others."""
+    found: Messages = []
+    for queue in _queues():
+        where = f"JOBS_QUEUES[{queue.name!r}]"
+        if queue.isolation == "inline":
+            found.append(finding("W041", f"{where}['isolation'] is 'inline'."))
+        elif queue.isolation == "pool" and queue.concurrency > 1 and (keys := _blocking(queue)):
+            says = f"{where} has a concurrency of {queue.concurrency}, also for {', '.join(keys)}."
+            found.append(finding("W042", says))
+    return found
+
+
+def _blocking(queue: QueueOptions) -> list[str]:
+    """The handlers that may be on a queue and can't be interrupted beside others; the first few of them."""
+    found = []
+    for key in registry.handler_keys() if _fit("handlers", "builtins", "aliases") else []:
+        try:
+            handler = registry.get(key)
+        except (InvalidHandler, UnknownHandler):
+            continue  # E001 says so
+        function = getattr(handler, "function", None)  # of a function job
+        if queue.allows(key) and not iscoroutinefunction(getattr(function, "func", getattr(handler, "handle", None))):
+            found.append(key)
+    return [*found[:MOST_NAMED], *(["…"] if len(found) > MOST_NAMED else [])]
+
+
+def _queues() -> list[QueueOptions]:
+    """The queues, where they can be read. Where not, E002 says so."""
+    try:
+        return list(parse_queues(conf.queues).values())
+    except ImproperlyConfigured:
+        return []
 
 
 def _vendor_of(backend: Backend) -> str:

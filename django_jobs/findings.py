@@ -92,6 +92,10 @@ RULES = {
         "A handler is atomic, and the backend of its jobs can't complete them in a transaction of theirs.",
         "Use the database backend for it, or make it bear a second run, and take out atomic.",
     ),
+    "E040": Rule(
+        "A queue is isolated as `spawn`, and the settings are no module that a fresh interpreter could load.",
+        "Set DJANGO_SETTINGS_MODULE instead of calling settings.configure(), or isolate it as fork.",
+    ),
     "W001": Rule(
         "SQLite's transactions are deferred, so that a worker and a web process can fail with 'database is locked'.",
         'Add "transaction_mode": "IMMEDIATE" to the OPTIONS of the database.',
@@ -170,6 +174,22 @@ RULES = {
     "W030": Rule(
         "An atomic handler on SQLite has a timeout of more than a third of `JOBS_LEASE_SECONDS`, when it is ended.",
         "Nobody can renew a lease while it has the only write lock: lower its timeout, or write in smaller jobs.",
+    ),
+    "W040": Rule(
+        "An option of a queue has no effect with its isolation, or beside another one.",
+        "Take it out, or choose another isolation.",
+    ),
+    "W041": Rule(
+        "A queue is isolated as `inline`: a job that does not end at its timeout ends its worker.",
+        "Isolate it as pool where handlers may hold on.",
+        "deploy",
+    ),
+    "W042": Rule(
+        "Handlers that are no `async def` may run several at once in a child: one that does not end at its timeout is "
+        "killed together with those beside it, which run again.",
+        "Give them a queue of their own without concurrency, name the others in the queue's handlers, or have them "
+        "return in time by themselves.",
+        "deploy",
     ),
 }
 

@@ -1,7 +1,8 @@
 """A fresh interpreter for each job: the child that has taken one becomes it, so that the code on disk now is what runs.
 
-It stays the same process, with its slot, its group, its parent and what that has wished of the system. What it needs
-arrives over an inherited descriptor; its command line has nothing but that descriptor's number.
+It stays the same process, with its slot, its group, its parent and what that has wished of the system. It
+inherits the environment, and with it the name of the settings; all else arrives over an inherited descriptor, whose
+number is the one thing on its command line.
 
 `marshal` never meets stored data here: both ends are one process.
 """
@@ -19,7 +20,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import django
-from django.conf import settings
 
 from .interrupts import STOPPING
 from .memory import shared_file
@@ -41,7 +41,6 @@ def become_fresh(child: Child, kind: int, content: Any) -> NoReturn:
     number = content[0] if isinstance(content, tuple) else content[0][0]  # of the hooks, or of the one job
     child.slots.begin(child.slot, number, now, now + UNKNOWN_TIMEOUT)
     order = {
-        "settings": settings.SETTINGS_MODULE,
         "argv": sys.argv,
         "slot": (child.slot, child.slots.count, child.slots.fd),
         "outbox": child.outbox.fileno(),
@@ -83,7 +82,6 @@ def main(order: dict[str, Any]) -> NoReturn:
     try:
         if os.getppid() != order["parent"]:
             os._exit(os.EX_UNAVAILABLE)
-        os.environ["DJANGO_SETTINGS_MODULE"] = order["settings"]
         sys.argv[:] = order["argv"]
         child = Child(Slots(count, fd), outbox, outbox, order["parent"], Terms("spawn"), slot)
         try:

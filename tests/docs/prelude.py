@@ -102,6 +102,7 @@ PRELUDES: dict[str, Prelude] = {
     ),
     "docs/how-to/deploy.md": Prelude(),
     "docs/how-to/handlers.md": Prelude(),
+    "docs/how-to/isolation.md": Prelude(),
     "docs/how-to/logging.md": Prelude(),
     "docs/how-to/queues.md": Prelude(settings={"JOBS": dict.fromkeys(("welcome", "charge", "refund"), PLAIN)}),
     "docs/how-to/retries.md": Prelude(names={"web": Web()}, settings={"JOBS": {"report": PLAIN}}),

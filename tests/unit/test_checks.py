@@ -8,6 +8,7 @@ from django.db import connections
 
 from django_jobs import JobHandler
 from django_jobs import checks as own_checks
+from django_jobs import job as function_job
 from django_jobs.backends import Supports
 from django_jobs.backends.memory import MemoryBackend
 from django_jobs.conf import declared
@@ -135,6 +136,10 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E002", "JOBS_QUEUES", {"a": {"priority": 1000}}, {"a": {"priority": 100}}),
         ("E002", "JOBS_QUEUES", {"a": {"isolation": "magic"}}, {"a": {"isolation": "inline"}}),
         ("E002", "JOBS_QUEUES", 5, []),
+        ("E002", "JOBS_QUEUES", {"a": {"concurrency": 0}}, {"a": {"concurrency": 8}}),
+        ("W040", "JOBS_QUEUES", {"a": {"concurrency": 8, "isolation": "fork"}}, {"a": {"isolation": "spawn"}}),
+        ("W040", "JOBS_QUEUES", {"a": {"max_memory_mb": 8, "isolation": "inline"}}, {"a": {"max_memory_mb": 8}}),
+        ("W040", "JOBS_QUEUES", {"a": {"concurrency": 8, "warnings_as_errors": True}}, {"a": {"concurrency": 8}}),
         ("E003", "JOBS_DEFAULTS", {"colour": 1}, {"timeout": None}),
         ("E003", "JOBS_DEFAULTS", {"max_attempts": 0}, {"max_attempts": 5}),
         ("E003", "JOBS_BACKOFF", {"strategy": "magic"}, {"strategy": "fixed", "base": 1}),
@@ -377,6 +382,40 @@ def test_a_key_that_can_be_guessed_is_a_warning_before_a_deployment(settings, we
     assert found(deploy=True) == []
     settings.SECRET_KEY, settings.JOBS_SIGNING_KEY = LONG, weak
     assert found(deploy=True) == ["django_jobs.W006"]
+
+
+def test_a_fresh_interpreter_needs_a_settings_module(settings, monkeypatch):
+    settings.JOBS_QUEUES = {"a": {"isolation": "spawn"}}
+    assert found() == []
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+    assert found() == ["django_jobs.E040"]
+
+
+def test_inline_is_a_warning_before_a_deployment(settings):
+    settings.JOBS_QUEUES = {"a": {"isolation": "inline"}}
+    assert found(deploy=True) == ["django_jobs.W041"]
+    assert found() == []
+
+
+class Awaited(JobHandler):
+    async def handle(self, ctx):
+        return None
+
+
+@function_job("unit.awaited")
+async def awaited():
+    return None
+
+
+def test_handlers_that_can_not_be_interrupted_beside_others_are_a_warning_before_a_deployment(settings):
+    settings.JOBS = {"awaited": Awaited, "blocks": Handler}
+    settings.JOBS_QUEUES = {"a": {"concurrency": 2, "handlers": ["awaited", "unit.awaited"]}}
+    assert found(deploy=True) == []
+    settings.JOBS_QUEUES = {"a": {"concurrency": 2, "handlers": ["awaited", "blocks"]}}
+    assert found(deploy=True) == ["django_jobs.W042"]
+    assert found() == []
+    settings.JOBS_QUEUES = {"a": {"concurrency": 1}}
+    assert found(deploy=True) == []
 
 
 class Elsewhere(MemoryBackend):

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -63,6 +64,7 @@ class Claim(NamedTuple):
     """A job that a worker has claimed: the fence (`id`, `worker_id`, `claim_no`), and what is needed to run it.
 
     `claimed_at` and `enqueued_at` are seconds since 1970 on the store's clock. `attempt` counts this run already.
+    `timeout` overrides that of the job, where the worker was told so.
     """
 
     id: str
@@ -78,6 +80,7 @@ class Claim(NamedTuple):
     history: str
     enqueued_at: float
     claimed_at: float
+    timeout: float | None = None
 
 
 class ErrorRecord(NamedTuple):
@@ -219,6 +222,8 @@ def _run_atomically(claim: Claim, invocation: Invocation, guard: Guard, store: S
 def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition, Invocation]:
     try:
         definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
+        if claim.timeout is not None:
+            definition = replace(definition, timeout=claim.timeout)
         if (end := _end_of(definition, claim)) is not None and end <= claim.claimed_at:
             when = datetime.fromtimestamp(end, UTC).isoformat()
             return Outcome(OutcomeKind.EXPIRED, error=ErrorRecord("", f"not started before {when}"))

@@ -26,6 +26,7 @@ class WorkerOptions:
 
     max_workers: int | None = None
     isolation: str | None = None
+    timeout: float | None = None
     poll_interval: float | None = None
     console: Console = field(default_factory=Console)
     limits: Limits = field(default_factory=Limits)
@@ -58,6 +59,7 @@ def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Seq
         console=options.console,
         chores=list(chores),
         limits=options.limits,
+        timeout=options.timeout,
         stop_signals=options.stop_signals or StopSignals(),
         restores_signals=options.stop_signals is None,
         poll_interval=conf.poll_interval if options.poll_interval is None else options.poll_interval,

@@ -58,6 +58,8 @@ class Coordinator:
     console: Console
     chores: list[Chore] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)
+    timeout: float | None = None
+    """Of every attempt, whatever its job says."""
     poll_interval: float = 1.0
     stop_signals: StopSignals = field(default_factory=StopSignals)
     restores_signals: bool = True
@@ -355,6 +357,8 @@ class Coordinator:
             self.console.empty(self.order.names)
 
     def _submit(self, claims: list[Claim]) -> None:
+        if self.timeout is not None:
+            claims = [claim._replace(timeout=self.timeout) for claim in claims]
         started = claims
         try:
             started, put_off = spare(self.backend, claims)

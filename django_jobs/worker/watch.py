@@ -38,7 +38,7 @@ def is_source(path: str) -> bool:
 def outermost(folders: Iterable[Path]) -> list[Path]:
     """Those that are not within another one."""
     found: list[Path] = []
-    for folder in sorted(set(folders), key=lambda folder: len(folder.parts)):
+    for folder in sorted(set(folders), key=lambda folder: (len(folder.parts), folder)):
         if not any(folder.is_relative_to(outer) for outer in found):
             found.append(folder)
     return found

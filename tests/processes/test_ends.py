@@ -34,6 +34,16 @@ def test_a_job_is_told_when_its_time_is_up(queue: DatabaseBackend) -> None:
     assert "time.sleep" in record.traceback
 
 
+@pytest.mark.parametrize("isolation", ["pool", "fork", "inline"])
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_worker_may_be_given_another_timeout_than_the_jobs_have(queue: DatabaseBackend, isolation: str) -> None:
+    refs = [Jobs.define("trial.sleep", {"seconds": 60}).timeout(seconds).dispatch() for seconds in (50, None)]
+    with worker(queue, "default", "--timeout", "0.3", "--isolation", isolation, "--stop-when-empty") as w:
+        assert w.wait() == 0, w.text
+    assert [ref.refresh().reason for ref in refs] == ["timed_out"] * 2
+    assert "time of 0.3 seconds is up" in refs[0].refresh().error_message
+
+
 def test_a_job_that_does_not_listen_is_killed_and_its_neighbours_are_not(queue: DatabaseBackend) -> None:
     neighbours = [Jobs.push("trial.sleep", {"seconds": 0.05}) for _ in range(10)]
     deaf = Jobs.define("trial.deaf", {"seconds": 60}).timeout(0.5).dispatch()

@@ -109,6 +109,12 @@ class Command(JobsCommand):
             help=_("Where jobs run: in children, or in this process. Default: as the first queue says."),
         )
         add(
+            "--timeout",
+            type=at_least(0.01, float),
+            metavar=seconds,
+            help=_("End every attempt after this long, whatever its job says. Default: as the job says."),
+        )
+        add(
             "--sleep",
             type=at_least(0.01, float),
             metavar=seconds,
@@ -195,6 +201,7 @@ class Command(JobsCommand):
         asked = WorkerOptions(
             max_workers=options["max_workers"],
             isolation=options["isolation"],
+            timeout=options["timeout"],
             poll_interval=options["sleep"],
             limits=Limits(
                 cycles=1 if options["once"] else options["max"] or None,

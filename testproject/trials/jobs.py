@@ -18,6 +18,7 @@ from collections import deque
 from itertools import repeat
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
 from django.utils import timezone
@@ -245,6 +246,19 @@ class Atomic(JobHandler):
     def say(self, ctx: JobContext, line: str) -> None:
         if path := (ctx.payload or {}).get("path"):
             append(path, line)
+
+
+@register("trial.atomic_coroutine")
+class AtomicCoroutine(JobHandler):
+    """Leaves an entry, lets others run, and fails where the payload says so."""
+
+    atomic = True
+
+    async def handle(self, ctx: JobContext) -> None:
+        await sync_to_async(leave_entry)("default", ctx)
+        await asyncio.sleep(0.05)
+        if ctx.payload:
+            raise ValueError("as asked")
 
 
 def leave_entry(using: str, ctx: JobContext) -> None:

@@ -47,6 +47,18 @@ def test_each_outcome(queue: DatabaseBackend, proof: Path, isolation: str) -> No
     assert "not ours any more" not in w.text
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_coroutines_beside_each_other_have_a_transaction_each(queue: DatabaseBackend, concurrency: int) -> None:
+    if connections[queue.database].vendor == "sqlite" and concurrency > 1:
+        pytest.skip("one at a time has the write lock")
+    refs = [Jobs.push("trial.atomic_coroutine", n % 2) for n in range(12)]
+    queues = {"default": {"max_workers": 1, "concurrency": concurrency}}
+    with worker(queue, "default", "--stop-when-empty", JOBS_QUEUES=queues) as w:
+        assert w.wait() == 0, w.text
+    assert [ref.refresh().state for ref in refs] == ["completed", "failed"] * 6
+    assert sorted(effects(queue)) == sorted(map(str, refs[::2]))
+
+
 def test_one_that_dies_before_its_commit_leaves_nothing_and_runs_again(queue: DatabaseBackend, proof: Path) -> None:
     ref = push(proof, then="die")
     with worker(queue, "default", "--stop-when-empty") as w:

@@ -13,7 +13,7 @@ from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
 from tests.support.threads import run_together
 from tests.support.waiting import wait_until
-from tests.support.worker import lines, places, registered, wait_finished, worker
+from tests.support.worker import lines, live, places, registered, wait_finished, worker
 
 JOBS = 1000
 SAYS = {"cancelled": "cancelled", "requested": "cancelled", "already_finished": "completed"}
@@ -22,21 +22,26 @@ SAYS = {"cancelled": "cancelled", "requested": "cancelled", "already_finished": 
 @pytest.mark.torture
 @pytest.mark.parametrize("handler", ["trial.write", "trial.atomic"])
 def test_1000_cancels_against_1000_completions(queue: DatabaseBackend, proof: Path, handler: str) -> None:
-    """In the order in which the jobs run, and at about that speed, by two cancellers that do not know each other."""
-    rng = random.Random(3)
+    """By two cancellers, each as near to a job's own end as it can be; at last, those that have ended before."""
     payload = {"path": str(proof), "seconds": 0.008, "then": "doze"}
     with worker(queue, "default", "--max-workers", "2", "--show", "quiet", JOBS_CANCEL_INTERVAL=0.02) as w:
         wait_until(lambda: registered(queue), "the worker to be up")
         refs = Jobs.push_many(handler, [payload] * JOBS)
-        wait_until(lambda: any(r.refresh().is_finished for r in refs[:5]), "the first job to be done", every=0.002)
+        refs_left = set(range(JOBS))
 
-        def cancel(some: list[str]) -> dict[str, str]:
-            return {ref: str(Jobs.cancel(ref)) for ref in some}
+        def cancel(seed: int) -> dict[str, str]:
+            rng, told = random.Random(seed), dict[str, str]()
+            while left := live(queue):  # about the one that runs now
+                at = min(max(JOBS - left + rng.randint(-4, 6), 0), JOBS - 1)
+                if at in refs_left:
+                    refs_left.discard(at)
+                    told[refs[at]] = str(Jobs.cancel(refs[at]))
+            return told
 
-        near = sorted(refs, key=lambda ref: refs.index(ref) + rng.uniform(-20, 20))
         answers: dict[str, str] = {}
-        for told in run_together(partial(cancel, near[::2]), partial(cancel, near[1::2])):
+        for told in run_together(partial(cancel, 1), partial(cancel, 2)):
             answers |= told
+        answers |= {refs[at]: str(Jobs.cancel(refs[at])) for at in refs_left}
         wait_finished(queue)
         assert w.stop() == 0, w.text
     found = places(queue)

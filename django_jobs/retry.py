@@ -115,8 +115,11 @@ def decide(
             return Transition(Target.CANCELLED, "discarded")
         case OutcomeKind.LOST if not facts.suspect:
             return GIVE_BACK._replace(suspect=True)
-        case OutcomeKind.CRASHED | OutcomeKind.LOST:
-            return _after_crash(facts, rng)
+        case OutcomeKind.LOST:
+            # It was alone this time, so the first loss, which nobody was charged for, was its own as well.
+            return _after_crash(facts, rng, 1 if facts.crashes else 2, BEHIND_OTHERS)
+        case OutcomeKind.CRASHED:
+            return _after_crash(facts, rng, 1)
         case OutcomeKind.HANDLER_MISSING if facts.missing_seconds < facts.missing_grace:
             wait = min(max(facts.missing_grace / 10, 1.0), 30.0)
             return Transition(Target.WAITING, "snoozed", delay=wait, attempt_refund=1)
@@ -129,11 +132,16 @@ def decide(
             return Transition(Target.FAILED, _WORDS.get(kind, "dead-lettered"), reason=str(kind))
 
 
-def _after_crash(facts: Facts, rng: Callable[[], float]) -> Transition:
-    if facts.crashes + 1 >= facts.max_crashes or not facts.retry_on_crash:
-        return Transition(Target.FAILED, "dead-lettered", reason="crashed", crash=1)
-    delay = next_delay(facts.backoff, facts.crashes + 1, rng)
-    return Transition(Target.WAITING, "requeued", delay=delay, attempt_refund=1, crash=1, suspect=True)
+BEHIND_OTHERS = 0.001
+"""Seconds to wait at least for a job that a worker was lost with again: the other suspects have their turn first."""
+
+
+def _after_crash(facts: Facts, rng: Callable[[], float], charge: int, shortest: float = 0.0) -> Transition:
+    crashes = facts.crashes + charge
+    if crashes >= facts.max_crashes or not facts.retry_on_crash:
+        return Transition(Target.FAILED, "dead-lettered", reason="crashed", crash=charge)
+    delay = max(next_delay(facts.backoff, crashes, rng), shortest)
+    return Transition(Target.WAITING, "requeued", delay=delay, attempt_refund=1, crash=charge, suspect=True)
 
 
 def next_delay(backoff: Mapping[str, Any] | None, attempt: int, rng: Callable[[], float] = random.random) -> float:

@@ -933,9 +933,11 @@ class LeaseContract(Contract):
             self.lose(backend, claim)
             crashes.append(self.record(backend, claim.id).crashes)
             assert len(crashes) < 10
+            while self.state(backend, claim.id) == "scheduled":  # for a moment: others have their turn first
+                backend.promote_due()
             if self.state(backend, claim.id) == "pending":
                 claim = self.claim_again(backend, claim.id, suspect=True)
-        assert crashes == [0, 1, 2, 3]
+        assert crashes == [0, 2, 3]
         assert self.record(backend, claim.id).reason == "crashed"
 
     def test_a_zombie_cannot_settle_what_was_given_to_another(self, backend: Backend) -> None:

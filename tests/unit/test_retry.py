@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from django_jobs.exceptions import InvalidDefinition
 from django_jobs.retry import (
+    BEHIND_OTHERS,
     BACKOFF_TABLE,
     LONGEST_DELAY,
     Facts,
@@ -49,8 +50,11 @@ def half():
         (K.CRASHED, Facts(retry_on_crash=False), ("failed", "dead-lettered", "crashed", 0, 0, 1, None)),
         (K.LOST, Facts(), ("waiting", "released", "", 0, 1, 0, True)),
         (K.LOST, Facts(crashes=2, retry_on_crash=False), ("waiting", "released", "", 0, 1, 0, True)),
-        (K.LOST, Facts(suspect=True), ("waiting", "requeued", "", 0, 1, 1, True)),
+        (K.LOST, Facts(suspect=True), ("waiting", "requeued", "", BEHIND_OTHERS, 1, 2, True)),
+        (K.LOST, Facts(suspect=True, backoff=FIXED), ("waiting", "requeued", "", 7, 1, 2, True)),
+        (K.LOST, Facts(suspect=True, crashes=1), ("waiting", "requeued", "", BEHIND_OTHERS, 1, 1, True)),
         (K.LOST, Facts(suspect=True, crashes=2), ("failed", "dead-lettered", "crashed", 0, 0, 1, None)),
+        (K.LOST, Facts(suspect=True, max_crashes=2), ("failed", "dead-lettered", "crashed", 0, 0, 2, None)),
         (K.HANDLER_MISSING, Facts(), ("waiting", "snoozed", "", 30, 1, 0, None)),
         (K.HANDLER_MISSING, Facts(missing_seconds=299.9), ("waiting", "snoozed", "", 30, 1, 0, None)),
         (K.HANDLER_MISSING, Facts(missing_grace=2), ("waiting", "snoozed", "", 1, 1, 0, None)),

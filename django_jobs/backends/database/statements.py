@@ -353,8 +353,8 @@ class Statements(ABC):
         for s in settlements:
             if s.transition.crash:
                 cursor.execute(
-                    f"UPDATE {self.failed} SET crashes = crashes + 1 WHERE id = %s AND claim_no = %s",
-                    [self.uid(s.claim.id), s.claim.claim_no],
+                    f"UPDATE {self.failed} SET crashes = crashes + %s WHERE id = %s AND claim_no = %s",
+                    [s.transition.crash, self.uid(s.claim.id), s.claim.claim_no],
                 )
         self.delete(cursor, settlements)
         if letters := [s.dead_letter for s in settlements if s.dead_letter is not None]:

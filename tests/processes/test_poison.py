@@ -36,7 +36,7 @@ def test_inline_a_poison_job_ends_as_crashed_and_its_neighbours_are_not_charged(
             deaths += w.process.poll() == -signal.SIGKILL
     record = poison.refresh()
     assert (record.state, record.reason, record.crashes) == ("failed", "crashed", 3)
-    # At the first death the store can't tell who was to blame; at the second one the job was alone, so both are charged.
+    # At the first death the store can't tell who was to blame. At the second the job was alone: both are charged.
     assert deaths == len(lines(proof)) == 3
     assert [entry["outcome"] for entry in record.attempts] == ["lost"] * 3
     assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in good} == {("completed", 1, 0)}
@@ -65,7 +65,7 @@ def test_three_hundred_jobs_of_a_coordinator_that_is_killed_three_times_are_not_
         assert last.stop() == 0, last.text
     where = places(queue)
     assert {where[str(ref)] for ref in refs} == {"completed"}
-    # The last two deaths are charged, each to the one job that ran then, and with it the first: not the same job twice.
+    # The last two deaths are charged, each to the one job that ran then, and with it the first. They differ.
     assert sorted((r.refresh().crashes for r in refs), reverse=True)[:3] == [2, 2, 0]
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from django_jobs.exceptions import InvalidDefinition
 from django_jobs.retry import (
-    BEHIND_OTHERS,
     BACKOFF_TABLE,
+    BEHIND_OTHERS,
     LONGEST_DELAY,
     Facts,
     OutcomeKind,

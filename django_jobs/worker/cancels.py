@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import time
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ from .executor import Executor
 from .lease import Lease
 
 QUIET_SECONDS = 0.05
-"""How long not to listen after the store has been listened to: it tells of new jobs too, which a busy worker need not
-hear of one by one."""
+"""How long not to listen after something has come: the store tells of new jobs too, and a busy worker need not hear
+of them one by one."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,9 @@ class Cancels:
     def _is_told(self, wakeup: Wakeup, now: float) -> bool:
         if now < self._listened_at + QUIET_SECONDS:
             return False
-        self._listened_at = now
+        fd = wakeup.fileno()
+        if fd is None or _is_readable(fd):
+            self._listened_at = now  # else nothing has come, and the descriptor stays watched
         return wakeup.cancels(self.lease.worker_id)
 
     @property
@@ -56,3 +59,9 @@ class Cancels:
         if wakeup.fileno() is None:
             return min(self._ask_at, self._listened_at + wakeup.watch_interval)
         return self._ask_at if self.listens else min(self._ask_at, self._listened_at + QUIET_SECONDS)
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -39,6 +39,13 @@ def test_it_runs_the_job_that_is_named_and_no_other(store: DatabaseBackend) -> N
     assert [w.state for w in Worker.objects.using(store.database).all()] == ["stopped"]
 
 
+def test_an_atomic_job_is_completed_in_its_transaction(store: DatabaseBackend) -> None:
+    ref = Jobs.push("trial.atomic", {"using": store.database, "result": 3})
+    assert run("jobs_run_job", ref).code == 0
+    assert ref.result() == 3
+    assert JobEvent.objects.using(store.database).filter(job_id=str(ref), type="effect").count() == 1
+
+
 def test_the_outcome_of_a_job_that_fails_is_written_too(store: DatabaseBackend) -> None:
     job = Jobs.push("trial.fail")
     ran = run("jobs_run_job", job, "--json")

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
@@ -20,12 +21,37 @@ TIME = ("--max-time", "1.0")
 JOBS = 40
 
 
-def one_life(queue: DatabaseBackend, arguments: tuple[str, ...]) -> float:
-    """How many seconds a worker takes from start to exit when nobody interferes."""
+class Instant(NamedTuple):
+    """So many seconds after the process was started, or after it took signals over."""
+
+    seconds: float
+    is_early: bool
+
+    def wait(self, w: WorkerProcess) -> None:
+        """Until it has come for this worker."""
+        if not self.is_early:
+            wait_until(
+                lambda: takes(w.pid, signal.SIGTERM) or w.process.poll() is not None, "its handlers", every=0.002
+            )
+        until(time.monotonic() + self.seconds)
+
+
+def instants_of(start: float, rest: float, instants: int, seed: int) -> list[Instant]:
+    """A quarter of them while the process starts, the others after it has taken signals over: how long the start takes
+    differs with what else the machine does.
+    """
+    early = [Instant(seconds, True) for seconds in spread(0.0, start, instants // 4, seed)]
+    return early + [Instant(seconds, False) for seconds in spread(0.0, rest, instants - len(early), seed)]
+
+
+def one_life(queue: DatabaseBackend, arguments: tuple[str, ...]) -> tuple[float, float]:
+    """How many seconds pass from a worker's start until it takes signals, and from there to its end."""
     started = time.monotonic()
     with WorkerProcess(queue.database, *arguments, *TIME) as w:
+        wait_until(lambda: takes(w.pid, signal.SIGTERM), "its handlers", every=0.002)
+        taken = time.monotonic()
         assert w.wait() == 0, w.text
-    return time.monotonic() - started
+    return taken - started, time.monotonic() - taken
 
 
 def terms_at(
@@ -37,18 +63,16 @@ def terms_at(
     is no traceback; no process, no lease and no claim is left.
     """
     ends: Counter[str] = Counter()
-    whole = one_life(queue, arguments)
-    for instant in spread(0.0, whole, instants, seed):
+    for instant in instants_of(*one_life(queue, arguments), instants, seed):
         Jobs.dispatch_many([Jobs.define("trial.write", {"path": str(proof), "seconds": 0.05}) for _ in range(JOBS)])
-        began = time.monotonic()
         with WorkerProcess(queue.database, *arguments, *TIME) as w:
-            until(began + instant)
+            instant.wait(w)
             was_taken = takes(w.pid, signal.SIGTERM)
             family = family_of(w.pid)
             if w.process.poll() is None:
                 w.signal(signal.SIGTERM)
             code = w.wait()
-            assert code == 0 or (code == -signal.SIGTERM and not was_taken), (instant, code, w.text)
+            assert code == 0 or (code == -signal.SIGTERM and instant.is_early and not was_taken), (instant, w.text)
             assert "Traceback" not in w.text, (instant, w.text)
             wait_until(lambda: not any(map(runs, family)), "its processes to end", 10)  # noqa: B023
         assert registered(queue) == registered(queue, "draining") == [], instant
@@ -56,7 +80,6 @@ def terms_at(
         assert set(Job.objects.using(queue.database).values_list("attempt", flat=True)) <= {0}, instant
         Job.objects.using(queue.database).all().delete()
         ends["by the signal" if code else "0"] += 1
-    assert ends["0"] > instants / 3, f"{ends}: most signals came before the worker could see them"
     assert_once(queue, proof)
     return ends
 
@@ -69,27 +92,26 @@ def hangups_at(
     Each that could see the signal comes back under its pid, and does what is enqueued then.
     """
     ends: Counter[str] = Counter()
-    for instant in spread(0.0, 3.0, instants, seed):
-        began = time.monotonic()
+    start, _rest = one_life(queue, arguments)
+    for instant in instants_of(start, 1.5, instants, seed):
         with WorkerProcess(queue.database, *arguments) as w:
-            until(began + instant)
+            instant.wait(w)
             was_taken = takes(w.pid, signal.SIGHUP)
             w.signal(signal.SIGHUP)
-            if not was_taken and w.process.poll() is None:
+            if instant.is_early and not was_taken:
                 wait_until(lambda: w.process.poll() is not None or takes(w.pid, signal.SIGHUP), "its start")
-            if w.process.poll() is not None and not was_taken:
-                assert w.wait() == -signal.SIGHUP, (instant, w.text)
-                ends["had not begun"] += 1
-                continue
-            wait_until(lambda: w.text.count("graceful shutdown complete") == 1, "the reload", 40)
+                if w.process.poll() is not None:
+                    assert w.wait() == -signal.SIGHUP, (instant, w.text)
+                    ends["had not begun"] += 1
+                    continue
+            wait_until(lambda: "graceful shutdown complete" in w.text, "the reload", 40)
             ref = Jobs.push("trial.write", {"path": str(proof)})
-            wait_until(lambda: ref.refresh().is_finished, f"a job after a reload at {instant:.3f} s")  # noqa: B023
+            wait_until(lambda: ref.refresh().is_finished, f"a job after a reload at {instant}")  # noqa: B023
             wait_finished(queue)
             assert w.stop() == 0, (instant, w.text)
             assert "Traceback" not in w.text, (instant, w.text)
             ends["came back"] += 1
         assert registered(queue) == [], instant
-    assert ends["came back"] > instants / 3, ends
     assert_once(queue, proof)
     return ends
 

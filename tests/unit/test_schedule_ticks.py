@@ -51,6 +51,19 @@ def test_an_overlap() -> None:
     assert len(of_day("* * * * *", AUTUMN)) == 24 * 60
 
 
+def test_a_short_look_sees_the_edge_too() -> None:
+    half_past = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    minute = timedelta(minutes=1)
+    for expression, hours, edge in (
+        ("30 2 * * *", 0, "first"),
+        ("30 * * * *", 0, "first"),
+        ("30 * * * *", 1, "second"),
+    ):
+        at = half_past + timedelta(hours=hours)
+        (tick,) = ticks(Timing.of(expression, "Europe/Berlin"), after=at - minute, until=at)
+        assert tick.edge == edge
+
+
 def test_half_an_hour() -> None:
     zone = "Australia/Lord_Howe"
     assert of_day("15 2 * * *", datetime(2026, 10, 3, 12, tzinfo=UTC), zone) == ["04. 02:30+1100 gap"]

@@ -14,7 +14,7 @@ from .backends import Backend, CancelOutcome, JobRecord, get_backend
 from .circuit import breaker_of
 from .conf import conf, is_listed
 from .defaults import with_defaults
-from .definition import BLANK, JobBuilder, JobDefinition, definition_of
+from .definition import BLANK, JobBuilder, JobDefinition, LocalPayload, definition_of
 from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
 from .ids import new_id, new_ids, parse_id
 from .names import check_handler
@@ -295,6 +295,12 @@ def _store(definitions: list[JobDefinition]) -> list[JobRef]:
     for observe in observers:
         observe([definition for definition in definitions if definition.id not in skipped])
     backends = {alias: get_backend(alias) for alias in by_backend}
+    for alias, some in by_backend.items():
+        if backends[alias].supports.shared and any(isinstance(d.payload, LocalPayload) for d in some):
+            raise InvalidDefinition(
+                "payload: a lambda or an inner function is known to this process alone, so no worker could find it. "
+                "Move it into a module, or use the backend sync."
+            )
     if len(backends) > 1:  # each backend checks its own before it stores them, but no other's
         for some in by_backend.values():
             for definition in some:

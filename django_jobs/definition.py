@@ -112,6 +112,13 @@ BLANK = JobDefinition(handler="")
 _DEFAULTED = ("queue", "priority", "delay", "max_attempts", "timeout", "backoff", "ttl", "backend", "unique")
 
 
+class LocalPayload(dict[str, Any]):
+    """A payload that means something in the process that made it, and in no other, as that of a lambda does.
+
+    No store takes a job that has one: only what is run where it is dispatched may.
+    """
+
+
 class JobBuilder:
     """Builds a job step by step, then dispatches it.
 

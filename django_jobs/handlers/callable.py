@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 from django.utils.module_loading import import_string
 
 from ..conf import conf, is_listed
 from ..context import JobContext
+from ..definition import LocalPayload
 from ..exceptions import InvalidDefinition, NonRetryableJobError
 from .base import JobHandler
 
@@ -18,10 +20,13 @@ class CallableHandler(JobHandler):
     """Calls a module-level function that `JOBS_CALLABLES_ALLOWED` names; what it returns is the job's output.
 
     The payload is `{"path": "app.reports.monthly", "args": [], "kwargs": {}}`, a dotted path, or the function itself:
-    `Jobs.define("callable", monthly)`. A lambda or an inner function has no path that a worker could import.
+    `Jobs.define("callable", monthly)`. A lambda or an inner function has no path that a worker could import: it
+    is taken where its job is run by the process that dispatches it, as by the `sync` backend.
     """
 
     def handle(self, ctx: JobContext) -> Any:
+        if isinstance(ctx.payload, Mapping) and _LOCAL in ctx.payload:
+            return _local_function(ctx.payload[_LOCAL])()
         call = self.clean_payload(ctx.payload)
         if not _is_allowed(call["path"]):
             raise NonRetryableJobError(_refusal(call["path"]))
@@ -30,8 +35,13 @@ class CallableHandler(JobHandler):
     @classmethod
     def clean_payload(cls, payload: Any) -> dict[str, Any]:
         """The payload in its long form. Raises `InvalidDefinition` for what is no allowed function."""
+        if isinstance(payload, LocalFunction):
+            return payload
         if callable(payload):
-            payload = {"path": path_of_function(payload)}
+            path = path_of_function(payload)
+            if not path:
+                return LocalFunction(payload)
+            payload = {"path": path}
         elif isinstance(payload, str):
             payload = {"path": payload}
         if not isinstance(payload, Mapping) or set(payload) - {"path", "args", "kwargs"}:
@@ -44,13 +54,36 @@ class CallableHandler(JobHandler):
         return {"path": path, "args": list(args), "kwargs": dict(kwargs)}
 
 
+_LOCAL = "local"
+_functions: WeakValueDictionary[str, LocalFunction] = WeakValueDictionary()
+
+
+class LocalFunction(LocalPayload):
+    """The payload of a function without a path: its number among those of this process, which it keeps alive."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        name = f"{id(self):x} {function.__qualname__}"
+        super().__init__({_LOCAL: name})
+        self.function = function
+        _functions[name] = self
+
+
+def _local_function(name: Any) -> Callable[[], Any]:
+    known = _functions.get(str(name))
+    if known is None:
+        raise NonRetryableJobError(f"the function {str(name)[:200]!r} is not known in this process.")
+    return known.function
+
+
 def path_of_function(function: Any) -> str:
-    """The dotted path of a module-level function. Raises `InvalidDefinition` for any other."""
-    if not inspect.isfunction(function) or "<" in function.__qualname__ or "." in function.__qualname__:
-        name = getattr(function, "__qualname__", function)
-        raise InvalidDefinition(
-            f"payload: {name!r:.80} is not a module-level function, so no worker could find it. Move it into a module."
-        )
+    """The dotted path of a module-level function; blank for a lambda or an inner one.
+
+    Raises `InvalidDefinition` for what is no function.
+    """
+    if not inspect.isfunction(function):
+        raise InvalidDefinition(f"payload: {getattr(function, '__qualname__', function)!r:.80} is not a function.")
+    if "<" in function.__qualname__ or "." in function.__qualname__:
+        return ""
     return f"{function.__module__}.{function.__qualname__}"
 
 

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 from .. import names
 from ..api import Jobs
 from ..conf import CATCH_UPS, conf
-from ..definition import JobDefinition, checked_options, whole
+from ..definition import JobDefinition, LocalPayload, checked_options, whole
 from ..definition import seconds as duration
 from ..exceptions import InvalidDefinition, InvalidHandler, InvalidSchedule, JobsError, UnknownHandler
 from ..handlers.command import parse_command
@@ -54,7 +54,10 @@ class Scheduler:
         return self.define("command", command)
 
     def call(self, function: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> EntryBuilder:
-        """A new entry that calls a module-level function, given as it is or by its dotted path."""
+        """A new entry that calls a function, given as it is or by its dotted path.
+
+        Without a queue it may be a lambda, which runs where the schedule does.
+        """
         payload = {"path": function, "args": list(args), "kwargs": kwargs} if isinstance(function, str) else function
         if not isinstance(function, str) and (args or kwargs):
             payload = {"path": f"{function.__module__}.{function.__qualname__}", "args": list(args), "kwargs": kwargs}
@@ -278,7 +281,13 @@ class EntryBuilder(Frequency):
     def _prepared(self) -> JobDefinition:
         """A job of this entry, as it would be stored: what can't be dispatched is found now, not at night."""
         options = {name: self._given[name] for name in ("queue", "backend") if name in self._given}
-        return Jobs.prepare(Jobs.define(self._handler, self._payload).with_options(**self._options, **options))
+        job = Jobs.prepare(Jobs.define(self._handler, self._payload).with_options(**self._options, **options))
+        if options and isinstance(job.payload, LocalPayload):
+            raise InvalidDefinition(
+                "payload: a lambda or an inner function runs where the schedule does. Give no queue, or move it into a "
+                "module."
+            )
+        return job
 
     def _with(self, **fields: Any) -> Self:
         self._given |= fields

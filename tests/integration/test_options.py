@@ -137,6 +137,31 @@ def test_a_function_is_called_by_its_path_where_the_site_allows_it(jobs_on, sett
             Jobs.push("callable", bad)
 
 
+def test_a_lambda_is_called_where_it_is_dispatched_and_stored_nowhere(jobs_on, settings):
+    settings.JOBS_BUILTINS = ["callable"]
+    settings.JOBS_BACKENDS = {
+        "default": {"BACKEND": "django_jobs.backends.database.DatabaseBackend"},
+        "now": {"BACKEND": "django_jobs.backends.sync.SyncBackend"},
+    }
+    assert Jobs.push("callable", lambda: 5, backend="now").result() == 5
+    seen = []
+
+    def inner():
+        seen.append(len(seen))
+        if not seen[1:]:
+            raise ValueError("once more")
+
+    Jobs.define("callable", inner).max_attempts(2).dispatch(backend="now")
+    assert seen == [0, 1]
+    for many in (lambda job: [Jobs.push("callable", job)], lambda job: Jobs.push_many("callable", [job])):
+        with pytest.raises(InvalidDefinition, match="use the backend sync"):
+            many(lambda: 5)
+    forged = Jobs.prepare(Jobs.define("callable", inner))
+    jobs_on.enqueue(forged.changed({"payload": {"local": "7f lambda"}}))
+    work_off(jobs_on)
+    assert Jobs.get(forged.id).reason == "failed"
+
+
 def double(n):
     return 2 * n
 

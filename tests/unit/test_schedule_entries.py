@@ -11,6 +11,7 @@ from django_jobs.exceptions import InvalidSchedule
 from django_jobs.scheduler.builder import EntryBuilder, Scheduler
 from django_jobs.scheduler.entries import Entry
 from django_jobs.scheduler.mapping import KEYS, entry_from_mapping
+from django_jobs.testing import run_job
 
 
 class Report(JobHandler):
@@ -199,7 +200,7 @@ def test_what_does_not_hold(call: str, expected: tuple[str, str]) -> None:
         (lambda: None, None, "E021", "is neither a key nor a handler class"),
         ("command", "", "E021", "payload: a command is a text"),
         ("callable", "os.system", "E021", "is not allowed. Add it to JOBS_CALLABLES_ALLOWED"),
-        ("callable", lambda: None, "E021", "is not a module-level function"),
+        ("callable", print, "E021", "is not a function"),
         ("report", {1: 2}, "E021", "payload"),
         ("report", "x" * 70_000, "E021", "payload"),
     ],
@@ -208,6 +209,13 @@ def test_what_can_not_run(handler, payload, rule: str, says: str) -> None:
     _, problems = define(handler, payload).named("mine").hourly().build()
     assert [problem.rule for problem in problems] == [rule]
     assert says in problems[0].message
+
+
+def test_a_lambda_runs_where_the_schedule_does_or_not_at_all() -> None:
+    entry = define("callable", lambda: 5).named("mine").hourly().to_entry()
+    assert run_job(entry.handler, entry.payload).result == 5
+    _, problems = define("callable", lambda: 5).named("mine").hourly().queue("default").build()
+    assert "Give no queue" in problems[0].message
 
 
 def test_a_queue_that_does_not_take_the_handler() -> None:

@@ -38,10 +38,9 @@ class CallableHandler(JobHandler):
         if isinstance(payload, LocalFunction):
             return payload
         if callable(payload):
-            path = path_of_function(payload)
-            if not path:
+            if not (found := path_of_function(payload)):
                 return LocalFunction(payload)
-            payload = {"path": path}
+            payload = {"path": found}
         elif isinstance(payload, str):
             payload = {"path": payload}
         if not isinstance(payload, Mapping) or set(payload) - {"path", "args", "kwargs"}:

@@ -209,6 +209,8 @@ def check_loaded(app_configs: Apps, **_: Any) -> Messages:
         named += [("JOBS_MIDDLEWARE_ALLOWED", item) for item in conf.middleware_allowed]
     if _fit("container") and conf.container:
         named.append(("JOBS_CONTAINER", conf.container))
+    if _fit("maintenance") and isinstance(conf.maintenance, str):
+        named.append(("JOBS_MAINTENANCE", conf.maintenance))
     if _fit("backoffs"):
         named += [(f"JOBS_BACKOFFS[{name!r}]", item) for name, item in conf.backoffs.items()]
     found: Messages = []

@@ -1,5 +1,5 @@
 """The admin: jobs, queues and workers as they are, and the few things that people do about them."""
 
-from . import completed_job, event, failed_job, hold, job, queue, worker
+from . import completed_job, event, failed_job, hold, job, queue, schedule_entry, schedule_tick, worker
 
-__all__ = ["completed_job", "event", "failed_job", "hold", "job", "queue", "worker"]
+__all__ = ["completed_job", "event", "failed_job", "hold", "job", "queue", "schedule_entry", "schedule_tick", "worker"]

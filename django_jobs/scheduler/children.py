@@ -84,10 +84,12 @@ class Children:
 
 
 def chains(plans: Iterable[Plan]) -> list[list[Plan]]:
-    """Plans that depend on each other, together and in their order; the others each alone."""
+    """Plans that depend on each other, together; the others each alone. Within and among them the order stays."""
+    every = list(plans)
+    places = {plan.name: n for n, plan in enumerate(every)}
     found: list[list[Plan]] = []
-    for plan in plans:
+    for plan in every:
         before = [chain for chain in found if any(p.name in plan.entry.depends_on for p in chain)]
         found = [chain for chain in found if chain not in before]
-        found.append([*(p for chain in before for p in chain), plan])
-    return found
+        found.append(sorted([*(p for chain in before for p in chain), plan], key=lambda p: places[p.name]))
+    return sorted(found, key=lambda chain: places[chain[0].name])

@@ -111,4 +111,5 @@ class Companion:
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join(filter(None, sys.path))
-        return {**os.environ, "PYTHONPATH": path, ENVIRONMENT_VARIABLE: settings.SETTINGS_MODULE}
+        module = getattr(settings, "SETTINGS_MODULE", "")
+        return {**os.environ, "PYTHONPATH": path, **({ENVIRONMENT_VARIABLE: module} if module else {})}

@@ -18,11 +18,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.timezone import now
 
 from django_jobs import Jobs
 from django_jobs.admin import base, display
 from django_jobs.admin.base import CappedPaginator
-from django_jobs.models import CompletedJob, FailedJob, Hold, Job, JobEvent, Queue, Worker
+from django_jobs.models import CompletedJob, FailedJob, Hold, Job, JobEvent, Queue, ScheduleEntry, ScheduleTick, Worker
 from django_jobs.redaction import REDACTED
 
 from .conftest import claim_all, work_off
@@ -30,7 +31,7 @@ from .conftest import claim_all, work_off
 pytestmark = pytest.mark.django_db
 
 Failed = Callable[..., str]
-MODELS = ["job", "failedjob", "completedjob", "queue", "worker", "jobevent", "hold"]
+MODELS = ["job", "failedjob", "completedjob", "queue", "worker", "jobevent", "hold", "scheduleentry", "scheduletick"]
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&"
 
 
@@ -81,6 +82,10 @@ def one_of_each(failed: Failed) -> dict[str, object]:
         "worker": Worker.objects.values_list("pk", flat=True)[0],
         "jobevent": JobEvent.objects.get().pk,
         "hold": Hold.objects.get().pk,
+        "scheduleentry": ScheduleEntry.objects.create(name="report", definition={"handler": "trial.noop"}).pk,
+        "scheduletick": ScheduleTick.objects.create(
+            id=uuid.uuid4(), name="report", instant=now(), decided_at=now(), state="failed", job_id=held, notes="no"
+        ).pk,
     }
 
 
@@ -199,13 +204,15 @@ def test_hostile_texts_stay_texts(one_of_each: dict[str, object], boss: Client) 
     CompletedJob.objects.update(**shared, result=json.dumps(HOSTILE))
     FailedJob.objects.update(**shared, error_class=HOSTILE, error_message=HOSTILE, traceback=HOSTILE)
     Worker.objects.update(host=HOSTILE, queues=HOSTILE)
+    ScheduleEntry.objects.update(definition={HOSTILE: HOSTILE})
+    ScheduleTick.objects.update(name=HOSTILE, reason=HOSTILE, notes=HOSTILE)
     JobEvent.objects.update(message=HOSTILE, type=HOSTILE[:32], data={HOSTILE: HOSTILE})
     for model in MODELS:
         for page in (url(model), url(model, "change", one_of_each[model])):
             text = boss.get(page).content.decode()
             assert "<script>alert" not in text, page
             assert "<img src=x" not in text, page
-            if model not in ("queue", "hold"):
+            if model not in ("queue", "hold") and page != url("scheduleentry"):
                 assert "&lt;script&gt;alert" in text, page
     act(boss, "failedjob", "retry_jobs", [one_of_each["failedjob"]])
     confirm = act(boss, "job", "cancel_jobs", [one_of_each["job"]])

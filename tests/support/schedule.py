@@ -27,3 +27,10 @@ def mixed(s: Any) -> None:
     slow.without_overlapping(1)
     inline(s)
     queued(s)
+
+
+def crowd(s: Any) -> None:
+    """Every second, a job of each of three entries."""
+    for n in range(3):
+        entry = s.define("trial.noop").named(f"tick-{n}").cron("* * * * * *", seconds=True).queue("default")
+        entry.catch_up("all", 10_000)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ class WorkerProcess:
         port: int | None = None,
         program: str = "manage.py",
         command: str = "jobs_work",
-        prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         stdin: int | None = None,
         **settings: Any,
@@ -57,7 +56,7 @@ class WorkerProcess:
         }
         arguments = arguments or (("default",) if command == "jobs_work" else ())
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, program, command, *arguments],
+            [sys.executable, program, command, *arguments],
             cwd=ROOT,
             env=env,
             stdin=stdin,

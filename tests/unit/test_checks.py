@@ -114,6 +114,7 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E012", "JOBS_MIDDLEWARE", ["no.such.middleware"], []),
         ("E012", "JOBS_MIDDLEWARE_ALLOWED", ["os.path"], ["os.getcwd"]),
         ("E012", "JOBS_CONTAINER", "no.such.container", "os.getcwd"),
+        ("E012", "JOBS_MAINTENANCE", "no.such.flag", "django_jobs.scheduler.maintenance.cache_flag"),
         ("E012", "JOBS_BACKOFFS", {"mine": 5}, {"mine": len}),
         ("E009", "JOBS_MIDDLEWARE", "os.getcwd", ["os.getcwd"]),
         ("W008", "JOBS_QUEUES", {"a": {"handlers": []}}, {"a": {"handlers": None}}),

@@ -104,7 +104,7 @@ def hangups_at(
                     assert w.wait() == -signal.SIGHUP, (instant, w.text)
                     ends["had not begun"] += 1
                     continue
-            wait_until(lambda: "graceful shutdown complete" in w.text, "the reload", 40)
+            wait_until(lambda: is_reloaded(w.pid), "the reload", 40)
             ref = Jobs.push("trial.write", {"path": str(proof)})
             wait_until(lambda: ref.refresh().is_finished, f"a job after a reload at {instant}")  # noqa: B023
             wait_finished(queue)
@@ -125,6 +125,11 @@ def assert_once(queue: DatabaseBackend, proof: Path) -> None:
 def family_of(pid: int) -> list[int]:
     """Every process below this one."""
     return [p for child in children_of(pid) for p in (child, *family_of(child))]
+
+
+def is_reloaded(pid: int) -> bool:
+    """Whether the program of this process was started by a reload."""
+    return b"DJANGO_JOBS_RELOADED=" in Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def runs(pid: int) -> bool:

@@ -13,10 +13,7 @@ from django_jobs.api import JobRef
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import JobEvent
 from tests.support.waiting import wait_until
-from tests.support.worker import counts, lines, registered, worker
-
-ISOLATIONS = ["pool", "inline"]
-EVERY_ISOLATION = [*ISOLATIONS, "fork", "spawn"]
+from tests.support.worker import ISOLATIONS, counts, lines, one_database_will_do, registered, worker
 
 
 def push(proof: Path, **payload: Any) -> JobRef:
@@ -28,8 +25,9 @@ def effects(queue: DatabaseBackend) -> list[str]:
     return [str(row.job_id) for row in JobEvent.objects.using(queue.database).filter(type="effect")]
 
 
-@pytest.mark.parametrize("isolation", EVERY_ISOLATION)
+@pytest.mark.parametrize("isolation", ISOLATIONS)
 def test_each_outcome(queue: DatabaseBackend, proof: Path, isolation: str) -> None:
+    one_database_will_do(queue, isolation)
     done = push(proof, result=7)
     failed = push(proof, then="raise")
     napped = push(proof, then="snooze")
@@ -83,17 +81,16 @@ def test_one_that_dies_between_its_commit_and_its_report_is_completed_and_has_it
     assert "not ours any more" not in w.text
 
 
-@pytest.mark.parametrize("isolation", ISOLATIONS)
-def test_a_timeout_rolls_back(queue: DatabaseBackend, proof: Path, isolation: str) -> None:
+def test_a_timeout_rolls_back(queue: DatabaseBackend, proof: Path) -> None:
     ref = Jobs.define("trial.atomic", {"path": str(proof), "then": "sleep", "seconds": 60})
     late = ref.timeout(0.5).max_attempts(1).dispatch()
-    with worker(queue, "default", "--isolation", isolation, "--stop-when-empty", JOBS_KILL_GRACE=20) as w:
+    with worker(queue, "default", "--stop-when-empty", JOBS_KILL_GRACE=20) as w:
         assert w.wait() == 0, w.text
     assert late.refresh().reason == "timed_out"
     assert effects(queue) == []
 
 
-@pytest.mark.parametrize("isolation", ISOLATIONS)
+@pytest.mark.parametrize("isolation", ["pool", "inline"])
 def test_a_cancel_rolls_back(queue: DatabaseBackend, proof: Path, isolation: str) -> None:
     if connections[queue.database].vendor == "sqlite":
         pytest.skip("nobody can write a cancel while the job has the only write lock")

@@ -15,10 +15,8 @@ from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import JobEvent
 from tests.processes.test_ends import alive
 from tests.support.waiting import wait_until
-from tests.support.worker import counts, lines, registered, wait_finished, worker
+from tests.support.worker import ISOLATIONS, counts, lines, one_database_will_do, registered, wait_finished, worker
 
-ISOLATIONS = ["pool", "inline"]
-EVERY_ISOLATION = [*ISOLATIONS, "fork", "spawn"]
 GRACEFUL = {"JOBS_KILL_GRACE": 20}
 """So that a test which ends soon has not seen a kill."""
 
@@ -35,8 +33,9 @@ def ended(ref: JobRef) -> None:
     wait_until(lambda: ref.refresh().is_finished, "the job to end", 15)
 
 
-@pytest.mark.parametrize("isolation", EVERY_ISOLATION)
+@pytest.mark.parametrize("isolation", ISOLATIONS)
 def test_a_sleeper_is_interrupted_and_its_hook_follows(queue: DatabaseBackend, proof: Path, isolation: str) -> None:
+    one_database_will_do(queue, isolation)
     ref = start(proof)
     with worker(queue, "default", "--isolation", isolation, **GRACEFUL) as w:
         started(proof)
@@ -56,12 +55,11 @@ def test_a_sleeper_is_interrupted_and_its_hook_follows(queue: DatabaseBackend, p
     ]
 
 
-@pytest.mark.parametrize("isolation", ISOLATIONS)
 def test_a_job_that_swallows_the_cancel_and_returns_is_cancelled_all_the_same(
-    queue: DatabaseBackend, proof: Path, isolation: str
+    queue: DatabaseBackend, proof: Path
 ) -> None:
     ref = start(proof, swallows=True)
-    with worker(queue, "default", "--isolation", isolation, **GRACEFUL) as w:
+    with worker(queue, "default", **GRACEFUL) as w:
         started(proof)
         ref.cancel()
         ended(ref)
@@ -162,7 +160,7 @@ def test_the_job_of_a_dead_worker_whose_cancel_was_asked_for_is_cancelled_when_i
     assert (ref.refresh().state, ref.refresh().claim_no) == ("cancelled", 1)
 
 
-@pytest.mark.parametrize("rounds", [6, pytest.param(100, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("rounds", [4, pytest.param(100, marks=pytest.mark.torture)])
 def test_a_cancel_as_its_job_ends_hits_no_other_job(queue: DatabaseBackend, proof: Path, rounds: int) -> None:
     """Each job ends by itself at about the moment at which the grace of its cancel is over, and others follow it in the
     same child."""
@@ -182,7 +180,7 @@ def test_a_cancel_as_its_job_ends_hits_no_other_job(queue: DatabaseBackend, proo
     assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in others} == {("completed", 1, 0)}
 
 
-@pytest.mark.parametrize("rounds", [4, pytest.param(100, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.torture)])
 def test_a_cancel_takes_effect_within_a_second(queue: DatabaseBackend, proof: Path, rounds: int) -> None:
     """From the call in this process to the record in the store."""
     rng = random.Random(1)

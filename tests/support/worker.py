@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import CompletedJob, FailedJob, Job, Worker
 
@@ -29,6 +31,9 @@ QUICK: dict[str, Any] = {
     "JOBS_KILL_GRACE": 0.5,
     "JOBS_SHUTDOWN_TIMEOUT": 20,
 }
+
+
+ISOLATIONS = ["pool", "fork", "spawn", "inline"]
 
 
 class WorkerProcess:
@@ -126,6 +131,12 @@ def children_of(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [int(word) for word in text.split()]
+
+
+def one_database_will_do(store: DatabaseBackend, isolation: str) -> None:
+    """Skip a test of an isolation that differs from `pool` in nothing that concerns the database, but for one."""
+    if isolation in ("fork", "spawn") and store.sql.connection.vendor != "sqlite":
+        pytest.skip("what isolates a job does not depend on the database")
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from tests.support.servers import PostgreSQLServer, RedisServer
 from . import __doc__ as about
 from .environments import ROOT, environment
 
-STORES = ("postgresql", "sqlite", "redis")
+TABLES = ("postgresql", "sqlite", "redis", "fork")
+"""What is compared: queues on the same store, and those that run each job in a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Contender:
     drain: int
     variant: str = ""
     env: tuple[tuple[str, str], ...] = ()
+    table: str = ""
+    """In which it stands: default, that of its store."""
 
     @property
     def name(self) -> str:
@@ -54,6 +57,9 @@ CONTENDERS = (
     Contender("redis", "celery", 1_500, 1_500),
     Contender("redis", "rq", 500, 1_500, "in the worker"),
     Contender("redis", "rq", 0, 100, "fork a job"),
+    Contender("redis", "rq", 0, 200, "fork a job", table="fork"),
+    Contender("postgresql", "django_jobs", 0, 400, "fork, PostgreSQL", table="fork"),
+    Contender("sqlite", "django_jobs", 0, 400, "fork, SQLite", table="fork"),
 )
 
 
@@ -64,7 +70,13 @@ def main() -> None:
     )
     peers = list(dict.fromkeys(contender.peer for contender in CONTENDERS))
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(peers)}; default: all")
-    parser.add_argument("--store", choices=STORES, action="append", help="may be given again; default: all")
+    parser.add_argument(
+        "--store",
+        choices=TABLES,
+        action="append",
+        dest="tables",
+        help="may be given again; fork: a process for each job",
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="one round of a tenth: shows that it runs, not how fast")
     parser.add_argument("--python", default=sys.executable, help="the Python that all environments are made with")
@@ -73,14 +85,14 @@ def main() -> None:
     if unknown := set(asked.names) - set(peers):
         parser.error(f"there is no peer {min(unknown)!r}")
     found = []
-    for store in asked.store or STORES:
-        chosen = [c for c in CONTENDERS if c.store == store and (not asked.names or c.peer in asked.names)]
+    for table in asked.tables or TABLES:
+        chosen = [c for c in CONTENDERS if (c.table or c.store) == table and (not asked.names or c.peer in asked.names)]
         if not chosen:
             continue
         part, rounds = (10, 1) if asked.quick else (1, asked.rounds)
         pythons = {c.peer: environment(c.peer, asked.python) for c in chosen}
         acts = {c.name: partial(_measure, c, pythons[c.peer], part) for c in chosen}
-        results = measure(f"{store}, medians of {rounds} rounds", acts, rounds)
+        results = measure(f"{table}, medians of {rounds} rounds", acts, rounds)
         found.append(results)
         if not asked.json:
             print(results.table(), *_comparisons(results), sep="\n", end="\n\n", flush=True)

@@ -1,4 +1,4 @@
-"""Ours. `PEER_VARIANT` is the isolation: pool (one worker, two children) or inline (two workers)."""
+"""Ours. `PEER_VARIANT` is the isolation: pool or fork (one worker, two children), or inline (two workers)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DjangoJobs(Peer):
 
     def workers(self) -> list[list[str]]:
         command = [sys.executable, "-m", "django", "jobs_work", "default", "--isolation", VARIANT]
-        return [[*command, "--max-workers", "2"]] if VARIANT == "pool" else [command, command]
+        return [[*command, "--max-workers", "2"]] if VARIANT != "inline" else [command, command]
 
     def left(self) -> int:
         from django_jobs.models import Job

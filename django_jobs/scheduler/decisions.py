@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -46,10 +47,11 @@ def judged(found: Sequence[Tick], on_time_from: datetime, catch_up: str, limit: 
     return Decision(tuple(found[first:]), found[first - 1] if first else None, max(first - 1, 0))
 
 
-def latest_ticks(timing: Timing, *, after: datetime, until: datetime) -> list[Tick]:
+@lru_cache(maxsize=16)  # thousands of entries may have the same timing; and an answer may be long
+def latest_ticks(timing: Timing, *, after: datetime, until: datetime) -> tuple[Tick, ...]:
     """The ticks after `after`, up to and at `until`; of very many, some thousands of the latest."""
     while True:
-        found = list(islice(ticks(timing, after=after, until=until), MOST_COUNTED + 1))
+        found = tuple(islice(ticks(timing, after=after, until=until), MOST_COUNTED + 1))
         if len(found) <= MOST_COUNTED:
             return found
         after += (until - after) / 2

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -334,6 +335,7 @@ def mark_of(timing: Timing) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=15).hexdigest()
 
 
+@lru_cache(maxsize=2000)  # thousands of entries may have the same timing
 def next_look(timing: Timing, now: datetime) -> datetime:
     """When an entry is to be looked at again: at its next tick, at the latest in a day."""
     latest = now + LONGEST_LOOK

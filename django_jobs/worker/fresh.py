@@ -53,8 +53,8 @@ def become_fresh(child: Child, kind: int, content: Any) -> NoReturn:
     os.pwrite(fd, data, 0)
     for each in (fd, child.slots.fd, child.outbox.fileno()):
         os.set_inheritable(each, True)
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)  # until it can take care of them itself
+    for stopping in STOPPING:
+        signal.signal(stopping, signal.SIG_IGN)  # until it can take care of them itself
     os.execv(sys.executable, [sys.executable, *_flags(), "-c", _START, str(fd)])  # noqa: S606 - there is no shell
 
 

@@ -55,6 +55,13 @@ def test_the_first_run_notes_what_is_new_and_the_next_dispatches(jobs_on: Databa
     assert datetime.fromisoformat(by_name["often"]["at"]).second == 0
 
 
+def test_where_it_is_to_be_quiet_it_says_what_went_wrong(jobs_on: DatabaseBackend) -> None:
+    assert said("jobs_cronjob_run", "--verbosity", "0") == ""
+    advance_database(jobs_on, 60)
+    (line,) = said("jobs_cronjob_run", "--verbosity", "0").splitlines()
+    assert line.startswith("failed: here, due ")
+
+
 def test_only_narrows_it_and_must_name_an_entry(jobs_on: DatabaseBackend) -> None:
     said("jobs_cronjob_run")
     advance_database(jobs_on, 60)

@@ -674,6 +674,29 @@ def test_names_that_differ_in_case_or_accents_are_different(site: Site) -> None:
     assert states(runner.turn()) == [(name, "dispatched") for name in names]
 
 
+# -- without time zones ---------------------------------------------------------------------------------------
+
+
+def test_a_site_without_use_tz(site: Site, settings: Any) -> None:
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "America/New_York"
+    connections.close_all()
+    try:
+        runner = site.has(chain)  # its times are the site's: 02:00 in New York
+        site.now = datetime(2026, 6, 3, 5, 59, 30, tzinfo=UTC)
+        runner.turn()
+        site.passes(minutes=1)
+        assert states(runner.turn()) == [("first", "dispatched"), ("second", "waiting")]
+        work_off(site.store)
+        site.passes(seconds=5)
+        assert states(runner.turn()) == [("second", "dispatched")]
+        assert states(site.scheduler().turn()) == []
+        (first,) = runner.ledger.history("first", limit=5)
+        assert runner.ledger.aware(first.instant) == datetime(2026, 6, 3, 6, tzinfo=UTC)
+    finally:
+        connections.close_all()
+
+
 # -- crowds ----------------------------------------------------------------------------------------------------
 
 

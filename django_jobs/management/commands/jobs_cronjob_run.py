@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ...models import TickState
 from ...scheduler.desk import Desk, make_desk
 from ...scheduler.planner import Planner
 from ...scheduler.plans import Plan, Report, Step
@@ -60,15 +61,22 @@ class Command(CronCommand):
             ticks = [as_json(report) for report in reports]
             self.print_json({"dry_run": options["dry_run"], "new": new, "ticks": ticks, "problems": found})
         else:
-            for name in new:
-                self.stdout.write(_("new: %(name)s, which starts from now") % {"name": name})
-            self.tell(reports)
-            if not (new or reports):
-                self.stdout.write(_("Nothing is due."))
+            self.say(new, reports, quiet=not options["verbosity"])
         self.complain_of(problems)
         stuck = len(problems) + sum(report.failed_to_start for report in reports)
         if stuck:
             raise CommandError(_("%(n)d could not be started.") % {"n": stuck})
+
+    def say(self, new: list[str], reports: list[Report], *, quiet: bool) -> None:
+        """A line for each thing that happened; where it is to be quiet, as a cron mails every word, what went wrong."""
+        if quiet:
+            self.tell(report for report in reports if report.state == TickState.FAILED or report.failed_to_start)
+            return
+        for name in new:
+            self.stdout.write(_("new: %(name)s, which starts from now") % {"name": name})
+        self.tell(reports)
+        if not (new or reports):
+            self.stdout.write(_("Nothing is due."))
 
     def reports(self, desk: Desk, test_time: datetime | None, dry_run: bool) -> tuple[list[str], list[Report]]:
         """The entries that are new, and what became of each tick."""

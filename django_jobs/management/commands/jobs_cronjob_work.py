@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django.core.checks import Tags
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -33,7 +32,6 @@ class Command(CronCommand):
         "Run the schedule until told to stop: dispatch each tick when it is due, and run what has no queue in "
         "processes beside this one. Any number of these may run at once, on any number of hosts."
     )
-    requires_system_checks = ("django_jobs", Tags.models)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

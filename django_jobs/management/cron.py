@@ -52,6 +52,7 @@ class CronCommand(JobsCommand):
                 self.complain(line)
             else:
                 self.stdout.write(line)
+        self.stdout.flush()
 
     def line_of(self, report: Report) -> str:
         """What became of a tick, in a line."""

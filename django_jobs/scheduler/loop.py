@@ -46,7 +46,7 @@ class Loop:
     _look_at: datetime | None = None
     _soon: bool = False
     _failures: int = 0
-    problems: set[str] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
 
     def run(self) -> None:
         """Go on until the stop signal; then let what runs inline come to its end."""
@@ -89,8 +89,8 @@ class Loop:
         self.runner.register()
         for problem in self.runner.desk.schedule.problems:
             text = f"{problem.origin}: the entry {problem.entry!r} is left out: {problem.message}"
-            if text not in self.problems:
-                self.problems.add(text)
+            if text not in self._told:
+                self._told.add(text)
                 logger.error(text)
         self._register_at = next_boundary(now, self.interval)
         self._look_at = None

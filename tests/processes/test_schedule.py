@@ -45,8 +45,7 @@ def test_the_systems_cron_runs_what_is_due(queue: DatabaseBackend) -> None:
         return json.loads(done.stdout)
 
     assert run()["new"] == ["tick"]
-    dispatched = run()["ticks"]
-    assert dispatched
+    dispatched = wait_until(lambda: run()["ticks"], "a second to pass")
     assert {tick["state"] for tick in dispatched} == {"dispatched"}
     assert Job.objects.using(queue.database).count() == len(dispatched)
 
@@ -93,6 +92,7 @@ def test_a_loop_that_is_killed_takes_its_runs_along_and_they_are_lost(queue: Dat
     assert (lost.reason, lost.guard) == ("lost", None)
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # it does not matter which
 def test_a_worker_runs_the_schedule_beside_it(queue: DatabaseBackend) -> None:
     arguments = ("default", "--with-scheduler", "--max-workers", "1")
     with WorkerProcess(queue.database, *arguments, JOBS_SCHEDULE=QUEUED) as worker:

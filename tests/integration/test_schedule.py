@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -611,6 +612,60 @@ class Away(Elsewhere):
         if self.is_away:
             raise StoreUnavailable("away")
         return super().enqueue_many(definitions)
+
+
+def test_ticks_behind_one_that_a_process_died_with_are_decided_anew(site: Site) -> None:
+    runner = site.has(lambda s: s.define("trial.noop").named("here").every_minute().catch_up("all", 10))
+    site.passes(minutes=3)
+    runs = Runs.run
+
+    def dies_at_the_second(self: Runs, tick: ScheduleTick, at: datetime, entry: Any) -> Any:
+        if at.minute == 1:
+            raise Died
+        return runs(self, tick, at, entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runs, "run", dies_at_the_second)
+        with pytest.raises(Died):
+            runner.turn()
+    assert site.ticks() == [("02:00:00", "succeeded", ""), ("02:01:00", "running", "")]
+    other = site.scheduler()
+    other.register()
+    assert states(other.turn()) == [("here", "succeeded")]
+    assert site.ticks()[2:] == [("02:02:00", "succeeded", "")]
+
+
+def test_a_plan_is_void_where_its_entry_has_moved_on(site: Site) -> None:
+    runner = site.has(nightly)
+    site.passes(minutes=1)
+    plans = runner.planner.plans(site.now)
+    for enabled in (False, True):  # what was missed in between passes by
+        runner.ledger.set_enabled(["nightly"], enabled=enabled, now=site.now)
+    turn = Turn(site.now)
+    runner._carry_out(plans, turn)
+    assert (turn.reports, turn.was_in_the_way, site.jobs()) == ([], True, 0)
+
+
+def test_a_waiting_tick_is_taken_by_one(site: Site) -> None:
+    runner = site.has(chain)
+    site.passes(minutes=1)
+    runner.turn()
+    work_off(site.store)
+    tick = ScheduleTick.objects.using(site.store.database).get(name="second")
+    one, other = uuid.uuid4(), uuid.uuid4()
+    assert runner.ledger.take(tick, one, now=site.now, lease=30)
+    assert not runner.ledger.take(tick, other, now=site.now, lease=30)
+
+
+def test_a_tick_that_others_have_taken_gets_no_second_job(site: Site) -> None:
+    runner = site.has(chain)
+    site.passes(minutes=1)
+    runner.turn()
+    tick = ScheduleTick.objects.using(site.store.database).get(name="second")
+    assert runner.ledger.take(tick, uuid.uuid4(), now=site.now, lease=30)
+    entry = runner.desk.schedule.entries["second"]
+    assert runner.runs.launch(tick, tick.instant, entry).state == "lost"
+    assert site.jobs() == 1  # the first one's
 
 
 # -- errors ----------------------------------------------------------------------------------------------------

@@ -141,13 +141,23 @@ class RolledBack(Exception):
         self.outcome = outcome
 
 
-def run_attempt(claim: Claim, guard: Guard, controls: Controls | None = None, store: Store | None = None) -> Outcome:
+Prepared = Outcome | tuple[JobDefinition, Invocation]
+"""An attempt up to its start, or what it has come to already."""
+
+
+def run_attempt(
+    claim: Claim,
+    guard: Guard,
+    controls: Controls | None = None,
+    store: Store | None = None,
+    prepared: Prepared | None = None,
+) -> Outcome:
     """Run one attempt of `claim`; `guard` raises `JobTimeout` in it when its time is up. `store` is where the job is:
-    an atomic handler is completed there, in its own transaction.
+    an atomic handler is completed there, in its own transaction. `prepared` is what `prepare` has answered.
     """
     started = time.monotonic()
     outer = logs.running.set(claim)
-    prepared = _prepare(claim, controls or NoControls())
+    prepared = prepared or prepare(claim, controls or NoControls())
     if isinstance(prepared, Outcome):
         logs.running.reset(outer)
         return prepared
@@ -219,7 +229,8 @@ def _run_atomically(claim: Claim, invocation: Invocation, guard: Guard, store: S
         return complete(outcome._replace(seconds=time.monotonic() - started, keep_seconds=keep))
 
 
-def _prepare(claim: Claim, controls: Controls) -> Outcome | tuple[JobDefinition, Invocation]:
+def prepare(claim: Claim, controls: Controls) -> Prepared:
+    """Open the envelope of a claim and find its handler. It calls nothing of the site but what importing does."""
     try:
         definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
         if claim.timeout is not None:

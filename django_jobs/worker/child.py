@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import connections
+from .. import connections, registry
 from ..retry import OutcomeKind, Target, Transition
 from ..runtime import (
     Claim,
     ErrorRecord,
     Outcome,
+    Prepared,
+    prepare,
     record_error,
     run_attempt,
     run_hooks,
@@ -58,25 +60,36 @@ class Child:
     ended_early: bool = False  # one of its jobs was, and may have left something running
     number: int = 0
     """Of the job or hook that runs, or ran last."""
+    prepared: Prepared | None = None
+    """The one job that this process will run, as far as it could be prepared before the fork."""
 
     def __post_init__(self) -> None:
         self.guard = self.guard_class(self._deadline, self.cancelled)
 
-    def main(self) -> bool:
-        """Work until the child is to be replaced. False: until the worker was gone.
-
-        What can be made ready before the fork is: every page that a child writes to is copied for it.
+    def prepare(self, message: Any) -> None:
+        """Before the fork for a message: do what need not wait for it, as every page that a child writes to is copied
+        for it.
         """
+        kind, _number, content = message
+        self.prepared = None
+        if kind == JOBS and self.terms.isolation == "fork":
+            claim = Claim._make(content[0][1])
+            if registry.is_loaded(claim.handler):
+                self.prepared = prepare(claim, self)
+
+    def main(self, message: Any = None) -> bool:
+        """Work until the child is to be replaced, on `message` first if there is one. False: the worker is gone."""
         os.setpgid(0, 0)
         die_with_parent(self.parent)
         orphans.adopt()
         self.slots.arrive(self.slot, os.getpid())
         done, look_at, ended = 0, 0.0, set[int]()
         while not self.terms.are_over(done):
-            message = self.inbox.receive()
+            message = message or self.inbox.receive()
             if message is None or os.getppid() != self.parent:
                 return False
             kind, number, content = message
+            message = None
             self.slots.take(self.slot, number)
             if self.terms.isolation == "spawn":
                 become_fresh(self, kind, content)
@@ -136,7 +149,7 @@ class Child:
                 outcome = Outcome(OutcomeKind.INTERRUPTED)  # nobody renews any more: another worker may have it
             else:
                 self.running, self.queue, self.notes = claim.id, claim.queue, 0
-                outcome = run_attempt(claim, self.guard, self, self.terms.store)
+                outcome = run_attempt(claim, self.guard, self, self.terms.store, self.prepared)
                 if os.getpid() != self.slots.pid(self.slot):
                     os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
                 connections.leave_no_transaction()

@@ -32,6 +32,9 @@ from .unreported import completed_unreported
 
 logger = get_logger("worker")
 
+SETTLING_SHARE = 0.1  # of the time goes into settling outcomes that come one by one
+GATHER_SECONDS = 0.01  # at the most, for an outcome that waits for others
+ENOUGH = 20  # outcomes are worth a commit at once
 STALE_SECONDS = 1.0
 FIND_SECONDS = 2.0
 MOST_NOTES = 10_000  # kept while the store is away
@@ -74,6 +77,7 @@ class Coordinator:
     _wakeup: Wakeup = field(default_factory=Wakeup)
     _listening: bool = False
     _unsettled: list[Settlement] = field(default_factory=list)
+    _settle_at: float = 0.0  # few outcomes wait until then, for others to be settled with
     _claimed: int = 0
     _settled: int = 0
     _cycles: int = 0
@@ -214,8 +218,12 @@ class Coordinator:
         if not self._unsettled:
             self._record([])
             return
-        batch = self._unsettled
+        if self._gathers():
+            return
+        batch, asked = self._unsettled, time.monotonic()
         answers = self.backend.settle_anyway(batch)
+        now = time.monotonic()
+        self._settle_at = now + min((now - asked) / SETTLING_SHARE, GATHER_SECONDS)
         self._unsettled = self._unsettled[len(batch) :]
         settled = []
         for s, answer in zip(batch, answers, strict=True):
@@ -228,6 +236,19 @@ class Coordinator:
                     "job %s is not ours any more; its outcome (%s) is dropped", s.claim.id, s.transition.word
                 )
         self._after(settled)
+
+    def _gathers(self) -> bool:
+        """Whether what is unsettled can wait for more: jobs of milliseconds would else have a commit each, which costs
+        as much as they do. Never after a pause, nor when nothing more is to come.
+        """
+        some = self._unsettled
+        return (
+            0 < len(some) < ENOUGH
+            and time.monotonic() < self._settle_at
+            and self._drain_until is None
+            and self.executor.in_hand > 0
+            and not any(s.claim.suspect for s in some)
+        )
 
     def _after(self, settled: list[Settlement]) -> None:
         pause(self.backend, settled)
@@ -318,7 +339,8 @@ class Coordinator:
 
     def _claim(self) -> None:
         now = time.monotonic()
-        if self._drain_until is not None or self._unsettled or not self.lease.is_firm:
+        unsettled = self._unsettled and not self._gathers()
+        if self._drain_until is not None or unsettled or not self.lease.is_firm:
             return
         self._open_wakeup()
         room = self._room()
@@ -391,7 +413,7 @@ class Coordinator:
 
     def _wait(self) -> None:
         """Sleep until something happens: an outcome, a death, a signal, a wake-up, or the next thing that is due."""
-        if self._unsettled and self.outages.retry_at <= time.monotonic():
+        if self._unsettled and self.outages.retry_at <= time.monotonic() and not self._gathers():
             return
         self._pause(self._idle_seconds())
 
@@ -401,6 +423,8 @@ class Coordinator:
         due = [self.lease.renew_at, self.executor.next_deadline(), self.house.due_at(draining=draining)]
         due.append(self.console.due_at)
         due.append(self.cancels.due_at(self._wakeup))
+        if self._unsettled:
+            due.append(self._settle_at)
         if self._drain_until is not None:
             due.append(self._drain_until)
         elif self._wants_jobs():

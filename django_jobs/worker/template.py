@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import traceback
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -23,6 +23,7 @@ from .channel import Channel, Port
 from .child import Child
 from .crew import Crew
 from .interrupts import hear_of_the_end_of_the_parent, ignore_stop_signals
+from .memory import use_huge_pages
 from .slots import Slots
 from .terms import Terms
 
@@ -163,10 +164,14 @@ class _Mother:
         self.coordinator = coordinator
         self.children: dict[int, int] = {}
         self.ended_for: dict[int, str] = {}
+        self.vacant: list[int] = []
+        """Slots for children of one job each, which are forked when the job has come."""
+        self.pending: Any = None
+        """A message for which no child could be forked."""
         self.alarm = socket.socketpair()
         t = template
         kind = Child if t.terms.concurrency == 1 else Crew
-        self.child = kind(t.slots, Port(t.jobs.far), Port(t.reports.far), os.getpid(), t.terms)
+        self.child: Any = kind(t.slots, Port(t.jobs.far), Port(t.reports.far), os.getpid(), t.terms)
 
     def main(self) -> None:
         os.setpgid(0, 0)
@@ -179,27 +184,51 @@ class _Mother:
         hear_of_the_end_of_the_parent(signal.SIGTERM)  # not SIGKILL: the children, and what they started, end first
         gc.collect()
         gc.freeze()  # shared pages stay shared: the collector does not touch what the children inherit
+        if self.template.terms.isolation == "fork":
+            use_huge_pages()  # they are this process's own then, not the coordinator's too: worth it for many forks
         poll = select.poll()
         poll.register(self.control.fileno(), select.POLLIN)
         poll.register(near.fileno(), select.POLLIN)
+        inbox = self.child.inbox.fileno()
         while os.getppid() == self.coordinator:
             self.report_deaths()
             self.end_overdue()
-            for fd, _ in poll.poll(WATCH_MILLISECONDS):
+            if self.pending and self.vacant:
+                self.fork(self.vacant.pop(), self.pending)
+            if self.vacant:
+                poll.register(inbox, select.POLLIN)
+            for fd, event in poll.poll(WATCH_MILLISECONDS):
                 if fd == near.fileno():
                     near.recv(4096)
+                elif fd == inbox:
+                    self.serve(event)
+                    if not self.vacant:
+                        poll.unregister(inbox)
+                elif (slot := self.control.receive()) is None:
+                    return
+                elif self.template.terms.are_for_one:
+                    self.vacant.append(slot)
                 else:
-                    slot = self.control.receive()
-                    if slot is None:
-                        return
                     self.fork(slot)
 
-    def fork(self, slot: int) -> None:
+    def serve(self, event: int) -> None:
+        """Fork a child for the next message; where no more will come, leave the slots."""
+        message = self.child.inbox.try_receive()
+        if message is not None:
+            self.child.prepare(message)
+            self.fork(self.vacant.pop(), message)
+        elif event & select.POLLHUP:
+            while self.vacant:
+                self.control.send((self.vacant.pop(), 0, 0, ""))
+
+    def fork(self, slot: int, message: Any = None) -> None:
+        self.pending = None
         try:
             pid = os.fork()
         except OSError as error:
             # No memory, or no process to spare: as if the child had died at its start, so that it comes later.
             logger.error("a child could not be started: %s", error)
+            self.pending = message
             self.control.send((slot, -1, os.EX_OSERR << 8, ""))
             return
         if pid:
@@ -211,7 +240,7 @@ class _Mother:
             for end in (*self.alarm, self.control.end):
                 end.close()
             self.child.slot = slot
-            status = 0 if self.child.main() else os.EX_UNAVAILABLE
+            status = 0 if self.child.main(message) else os.EX_UNAVAILABLE
         except BaseException:
             traceback.print_exc()
         finally:
@@ -225,7 +254,7 @@ class _Mother:
     def report_deaths(self) -> None:
         """Tell the coordinator of children that have ended, and end what they have left behind.
 
-        One that has done its one job is replaced at once: a message there and back for each job would take too long.
+        One that has done its one job leaves its slot to the next: a message there and back would take too long.
         """
         some = False
         with contextlib.suppress(ChildProcessError):
@@ -236,7 +265,8 @@ class _Mother:
                 if slot is None:
                     continue
                 if self.template.terms.are_for_one and status == 0 and not self.template.slots.message(slot):
-                    self.fork(slot)
+                    self.template.slots.arrive(slot, 0)
+                    self.vacant.append(slot)
                 else:
                     self.control.send((slot, pid, status, self.ended_for.pop(pid, "")))
         if some:

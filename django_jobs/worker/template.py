@@ -240,7 +240,7 @@ class _Mother:
             for end in (*self.alarm, self.control.end):
                 end.close()
             self.child.slot = slot
-            status = 0 if self.child.main(message) else os.EX_UNAVAILABLE
+            status = 0 if (self.child.main(message) if message else self.child.main()) else os.EX_UNAVAILABLE
         except BaseException:
             traceback.print_exc()
         finally:

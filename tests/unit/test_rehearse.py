@@ -25,8 +25,8 @@ def test_a_rehearsal_calls_no_handler_and_makes_its_plans(settings: Any, monkeyp
         called.append("signal")
 
     seen = []
-    prepare = runtime._prepare
-    monkeypatch.setattr(runtime, "_prepare", lambda *args: seen.append(prepare(*args)) or seen[-1])
+    prepare = runtime.prepare
+    monkeypatch.setattr(runtime, "prepare", lambda *args: seen.append(prepare(*args)) or seen[-1])
     settings.JOBS = {"real": Real, "broken": "nowhere.to.be.found"}
     settings.JOBS_QUEUES = ["default", "mail"]
     settings.JOBS_MIDDLEWARE = [lambda ctx, call: called.append("middleware")]

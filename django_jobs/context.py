@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from .definition import JobDefinition
 from .exceptions import JobCancelled
+from .logs import AboutJob
 
 
 class Controls(Protocol):
@@ -36,21 +37,13 @@ class NoControls:
         return
 
 
-class Claimed(Protocol):
+class Claimed(AboutJob, Protocol):
     """What a context takes of a claim."""
 
-    @property
-    def id(self) -> str: ...
-    @property
-    def queue(self) -> str: ...
-    @property
-    def handler(self) -> str: ...
     @property
     def worker_id(self) -> str: ...
     @property
     def claim_no(self) -> int: ...
-    @property
-    def attempt(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,8 +166,6 @@ class _Mother:
         self.ended_for: dict[int, str] = {}
         self.vacant: list[int] = []
         """Slots for children of one job each, which are forked when the job has come."""
-        self.pending: Any = None
-        """A message for which no child could be forked."""
         self.alarm = socket.socketpair()
         t = template
         kind = Child if t.terms.concurrency == 1 else Crew
@@ -193,8 +191,6 @@ class _Mother:
         while os.getppid() == self.coordinator:
             self.report_deaths()
             self.end_overdue()
-            if self.pending and self.vacant:
-                self.fork(self.vacant.pop(), self.pending)
             if self.vacant:
                 poll.register(inbox, select.POLLIN)
             for fd, event in poll.poll(WATCH_MILLISECONDS):
@@ -222,13 +218,12 @@ class _Mother:
                 self.control.send((self.vacant.pop(), 0, 0, ""))
 
     def fork(self, slot: int, message: Any = None) -> None:
-        self.pending = None
         try:
             pid = os.fork()
         except OSError as error:
-            # No memory, or no process to spare: as if the child had died at its start, so that it comes later.
+            # No memory, or no process to spare: as if the child had died at its start, so that it comes later. The
+            # coordinator finds that nobody has the message, and gives back what was in it.
             logger.error("a child could not be started: %s", error)
-            self.pending = message
             self.control.send((slot, -1, os.EX_OSERR << 8, ""))
             return
         if pid:

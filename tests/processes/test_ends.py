@@ -139,6 +139,25 @@ def test_a_machine_without_a_process_to_spare_is_waited_for(
     assert counts(queue) == {"completed": 2}
 
 
+def test_a_job_for_which_no_child_could_be_forked_runs_once_there_is_a_process_to_spare(
+    queue: DatabaseBackend, proof: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = tmp_path / "spent"
+    monkeypatch.setenv("WITHOUT_FORKS", str(spent))
+    arguments = ("default", "--isolation", "fork", "--max-workers", "2")
+    with WorkerProcess(queue.database, *arguments, program="tests/support/without_forks.py") as w:
+        Jobs.push("trial.noop")
+        wait_finished(queue)
+        spent.touch()
+        refs = [Jobs.push("trial.write", {"path": str(proof), "n": n}) for n in range(3)]
+        wait_until(lambda: "a child could not" in w.text, "the worker to say that it can't fork")
+        spent.unlink()
+        wait_finished(queue)
+        assert w.stop() == 0, w.text
+    assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in refs} == {("completed", 1, 0)}
+    assert len(lines(proof)) == 3
+
+
 def test_no_process_outlives_a_killed_coordinator(queue: DatabaseBackend, proof: Path) -> None:
     Jobs.push("trial.sleep", {"seconds": 60, "path": str(proof)})
     with worker(queue, "default", "--max-workers", "2") as w:

@@ -1,15 +1,20 @@
-"""An enqueue on PostgreSQL prepares its statement, where the connection leads to one server process."""
+"""On PostgreSQL statements are prepared, where the connection leads to one server process."""
 
 from __future__ import annotations
+
+import uuid
 
 import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from django_jobs import Jobs
+from django_jobs.backends import Settled, WorkerInfo
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.backends.database.prepared import WORTH_IT
 from django_jobs.models import Job
+from django_jobs.retry import OutcomeKind
+from django_jobs.testing.conformance import settlement
 
 pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
@@ -39,6 +44,28 @@ def test_a_new_connection_prepares_anew(jobs_on: DatabaseBackend) -> None:
         for _ in range(2 * WORTH_IT):
             Jobs.push("trial.noop")
         assert len(prepared(jobs_on)) == 1
+
+
+def test_a_worker_has_claims_and_completions_read_once_and_planned_each_time(jobs_on: DatabaseBackend) -> None:
+    """A plan that was made while the table was empty would read all of a full one."""
+    connection = connections[jobs_on.database]
+    connection.close()
+    worker_id = str(uuid.uuid4())
+    jobs_on.register(WorkerInfo(worker_id, "host", 1, ["default"]), 3600)
+    plan_cache_mode = "SELECT current_setting('plan_cache_mode')"
+    for _ in range(2 * WORTH_IT):
+        Jobs.push("trial.noop")
+    with connection.cursor() as cursor:
+        cursor.execute(plan_cache_mode)
+        assert cursor.fetchone() == ("auto",)  # those who only enqueue keep the setting that they have
+    for _ in range(2 * WORTH_IT):
+        (claim,) = jobs_on.claim("default", worker_id, 1)
+        assert jobs_on.settle([settlement(claim, OutcomeKind.COMPLETED)]) == [Settled.WRITTEN]
+    verbs = sorted(statement.split()[0] for statement in prepared(jobs_on))
+    assert verbs == ["INSERT", "WITH", "WITH"]
+    with connection.cursor() as cursor:
+        cursor.execute(plan_cache_mode)
+        assert cursor.fetchone() == ("force_custom_plan",)
 
 
 def test_what_logs_queries_sees_it_as_any_other(jobs_on: DatabaseBackend) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from django_jobs.backends.database import marks
@@ -15,8 +17,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def claimed(rows: int, *, rank: int = 0) -> list[tuple[int, str, str]]:
-    return [(rank, f"due {n}", f"id {n}") for n in range(rows)]
+def claimed(rows: int, *, rank: int = 0) -> list[tuple[int, float, str]]:
+    return [(rank, float(n), f"id {n}") for n in range(rows)]
 
 
 def test_a_queue_that_is_not_busy_is_always_looked_at_as_a_whole(clock: list[float]) -> None:
@@ -57,12 +59,12 @@ def test_the_stretches_leave_out_what_lies_before_a_mark_and_nothing_else(clock:
     some.claimed([*claimed(500, rank=-5), *claimed(500, rank=-4), *claimed(500, rank=0)])
     some.looked_everywhere(0.5)
     assert some.stretches() == [
-        Stretch(LOWEST_RANK, "-infinity", FIRST_ID, -6),
-        Stretch(-5, "due 499", "id 499", -5),
-        Stretch(-4, "due 499", "id 499", -4),
-        Stretch(-3, "-infinity", FIRST_ID, -1),
-        Stretch(0, "due 499", "id 499", 0),
-        Stretch(1, "-infinity", FIRST_ID, HIGHEST_RANK),
+        Stretch(LOWEST_RANK, -math.inf, FIRST_ID, -6),
+        Stretch(-5, 499.0, "id 499", -5),
+        Stretch(-4, 499.0, "id 499", -4),
+        Stretch(-3, -math.inf, FIRST_ID, -1),
+        Stretch(0, 499.0, "id 499", 0),
+        Stretch(1, -math.inf, FIRST_ID, HIGHEST_RANK),
     ]
 
 

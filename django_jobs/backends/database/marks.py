@@ -8,6 +8,7 @@ full looks are as frequent as they are cheap: they take a twentieth of the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from time import monotonic
 from typing import NamedTuple
@@ -17,14 +18,18 @@ LONGEST_SECONDS = 5.0  # between full looks: one that had to wait for something 
 ROWS_WORTH_IT = 1000  # of a queue, claimed by this process: before that every look is a full one
 MOST_RANKS = 8
 LOWEST_RANK, HIGHEST_RANK = -32768, 32767
+FIRST_MOMENT = -math.inf
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class Stretch(NamedTuple):
-    """A part of a queue in the order of claims: ranks `low` to `high`, in `low` only from (`since`, `after`) on."""
+    """A part of a queue in the order of claims: ranks `low` to `high`, in `low` only from (`since`, `after`) on.
+
+    Moments are seconds since the epoch.
+    """
 
     low: int
-    since: str
+    since: float
     after: str
     high: int
 
@@ -33,7 +38,7 @@ class Marks:
     """The marks of one queue: per rank, where the last claim ended."""
 
     def __init__(self) -> None:
-        self._last: dict[int, tuple[str, str]] = {}
+        self._last: dict[int, tuple[float, str]] = {}
         self._rows = 0
         self._full_at = 0.0
 
@@ -47,12 +52,12 @@ class Marks:
         low = LOWEST_RANK
         for rank in sorted(self._last):
             if low < rank:
-                yield Stretch(low, "-infinity", FIRST_ID, rank - 1)
+                yield Stretch(low, FIRST_MOMENT, FIRST_ID, rank - 1)
             yield Stretch(rank, *self._last[rank], rank)
             low = rank + 1
-        yield Stretch(low, "-infinity", FIRST_ID, HIGHEST_RANK)
+        yield Stretch(low, FIRST_MOMENT, FIRST_ID, HIGHEST_RANK)
 
-    def claimed(self, rows: Iterable[tuple[int, str, str]]) -> None:
+    def claimed(self, rows: Iterable[tuple[int, float, str]]) -> None:
         """Take in what was claimed, in order: (rank, due time, id)."""
         for rank, since, after in rows:
             self._last[rank] = since, after

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from django.db import Error, IntegrityError
@@ -21,17 +22,16 @@ from ...retry import Target
 from ...runtime import Claim
 from ...settlement import Settlement
 from ..base import Settled, Wakeup
+from .arrays import column_array
+from .completion import Completion
 from .marks import Marks, Stretch
 from .prepared import Prepared
-from .statements import DEFAULT_KEEP_SECONDS, INSERTED, STILL_SECONDS, Statements, is_timed
+from .statements import INSERTED, STILL_SECONDS, Statements, is_timed
 
 logger = get_logger("backends.database")
 
-_OF_A_CLAIM = (
-    *("id", "handler", "claim_no", "attempt", "crashes", "envelope", "signature", "history", "enqueued_at"),
-    *("rank", "available_at"),
-)
-_SETTLED = {"running": Settled.WRITTEN, "cancel_requested": Settled.CANCELLED}
+_place = itemgetter(1, 0, 2)
+"""The rank, due time and id of what a claim answers."""
 NOTIFY_INTERVAL = 0.010
 ECHO_SECONDS = 0.015
 MOST_NOTIFIED = 1000
@@ -101,7 +101,7 @@ class PostgreSQLStatements(Statements):
         timed = any(map(is_timed, definitions))
         rows = list(self.rows(definitions, timed))
         if len(rows) == 1:
-            with self._prepared.cursor() as cursor:
+            with self._prepared.cursor(any_plan=True) as cursor:
                 cursor.execute(f"{self.insert_job} VALUES {self.values(timed)}", rows[0])
             return
         with self.connection.cursor() as cursor:
@@ -125,30 +125,29 @@ class PostgreSQLStatements(Statements):
         stretches = [] if suspect else marks.stretches()
         picked, params = self.picked(queue, worker_id, limit, suspect, stretches)
         started = time.monotonic()
-        with self.connection.cursor() as cursor:
+        with self._prepared.cursor() as cursor:
             cursor.execute(
                 f"""
-                WITH picked AS ({picked}), claimed AS (
-                    UPDATE {self.job} j SET {self.claimed("j.")}
-                    WHERE j.id = ANY(ARRAY(SELECT id FROM picked))
-                    RETURNING {", ".join(f"j.{column}" for column in _OF_A_CLAIM)}
-                )
-                SELECT id::text, handler, claim_no, attempt, crashes, envelope, signature, history,
-                       {self.epoch("enqueued_at")}, {self.epoch(self.now)}, rank, available_at::text AS since
-                FROM claimed ORDER BY rank, available_at, claimed.id""",
+                WITH picked AS ({picked})
+                UPDATE {self.job} j SET {self.claimed("j.")}
+                WHERE j.id = ANY(ARRAY(SELECT id FROM picked))
+                RETURNING {self.epoch("j.available_at")}, j.rank, j.id::text, j.handler, j.claim_no, j.attempt,
+                    j.crashes, j.envelope, j.signature, j.history, {self.epoch("j.enqueued_at")},
+                    {self.epoch(self.now)}""",
                 [*params, worker_id],
             )
             rows = cursor.fetchall()
         if stretches and not rows:
             marks.forget()
             return self.claim(queue, worker_id, limit, suspect)
+        rows.sort(key=_place)  # by the server it would cost a copy of every row
         if not suspect:
-            marks.claimed((row[-2], row[-1], row[0]) for row in rows)
+            marks.claimed(map(_place, rows))
             if not stretches:
                 marks.looked_everywhere(time.monotonic() - started)
         return [
             Claim(uid, queue, handler, worker_id, claim_no, attempt, crashes, suspect, *rest)
-            for uid, handler, claim_no, attempt, crashes, *rest, _, _ in rows
+            for _, _, uid, handler, claim_no, attempt, crashes, *rest in rows
         ]
 
     def forget_marks(self) -> None:
@@ -167,7 +166,7 @@ class PostgreSQLStatements(Statements):
         params = [queue, worker_id, queue, limit]
         if not stretches:
             return f"{pick} {order}", params
-        parts = ", ".join(["(CAST(%s AS smallint), %s::timestamptz, %s::uuid, %s::smallint)"] * len(stretches))
+        parts = ", ".join(["(CAST(%s AS smallint), to_timestamp(%s), %s::uuid, %s::smallint)"] * len(stretches))
         sql = f"""SELECT j.id FROM (VALUES {parts}) AS part(low, since, after, high) CROSS JOIN LATERAL (
             {pick} AND (j.rank, j.available_at, j.id) >= (part.low, part.since, part.after) AND j.rank <= part.high
             {order}) j LIMIT %s"""
@@ -193,55 +192,15 @@ class PostgreSQLStatements(Statements):
         """Move completed jobs in one statement; a cancel that was asked for makes them cancelled."""
         if not self.connection.in_atomic_block:
             try:
-                return self._complete(settlements)
+                return self._complete(Completion(self, settlements))
             except IntegrityError:
                 logger.warning("a job that is to be completed is among the completed ones already")
-        return self._complete(settlements, "ON CONFLICT (id) DO NOTHING")
+        return self._complete(Completion(self, settlements, "ON CONFLICT (id) DO NOTHING"))
 
-    def _complete(self, settlements: Sequence[Settlement], or_else: str = "") -> list[Settled]:
-        """`complete`. A job that is completed already raises `IntegrityError`, or does what `or_else` says.
-
-        To be ready for it costs PostgreSQL a tenth more.
-        """
-        by_id = sorted(settlements, key=_id_of)  # locked in the order of their keys
-        claims = [s.claim for s in by_id]
-        # The state is asked for in a form of which the planner knows nothing. From statistics that were taken while all
-        # jobs waited it would conclude that none is held, and read all that the worker holds for each single row.
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"""
-                WITH gone AS (
-                    DELETE FROM {self.job} j
-                    USING unnest(%s::uuid[], %s::uuid[], %s::int[], %s::text[], %s::float8[], %s::float8[])
-                          AS t(id, worker_id, claim_no, result, seconds, keep)
-                    WHERE j.id = t.id AND j.worker_id = t.worker_id AND j.claim_no = t.claim_no
-                      AND CASE WHEN j.state IN ('running', 'cancel_requested') THEN TRUE ELSE FALSE END
-                    RETURNING {self.shared_of_job}, j.state, t.result, t.seconds, t.keep
-                ), kept AS (
-                    INSERT INTO {self.completed} ({self.shared}, state, result, run_seconds, finished_at, keep_until)
-                    SELECT {self.shared},
-                           CASE WHEN state = 'running' THEN 'completed' ELSE 'cancelled' END,
-                           CASE WHEN state = 'running' THEN result ELSE '' END,
-                           seconds, {self.now},
-                           {self.later(f"CASE WHEN state = 'running' THEN keep ELSE {DEFAULT_KEEP_SECONDS} END")}
-                    FROM gone WHERE keep IS DISTINCT FROM 0 OR state <> 'running' {or_else}
-                ), wrote AS (SELECT count(*) = %s AND bool_and(state = 'running') AS every FROM gone)
-                SELECT every, CASE WHEN NOT every THEN (SELECT json_object_agg(id, state) FROM gone) END FROM wrote""",
-                [
-                    plain_array(claim.id for claim in claims),
-                    column_array([claim.worker_id for claim in claims]),
-                    plain_array(str(claim.claim_no) for claim in claims),
-                    column_array([s.result for s in by_id]),
-                    plain_array(f"{s.seconds:.6f}" for s in by_id),
-                    column_array([s.keep_seconds for s in by_id]),
-                    len(claims),
-                ],
-            )
-            every, states = cursor.fetchone()
-        if every:
-            return [Settled.WRITTEN] * len(settlements)
-        found = {} if states is None else {job_id: _SETTLED[state] for job_id, state in states.items()}
-        return [found.get(s.claim.id, Settled.LOST) for s in settlements]
+    def _complete(self, completion: Completion) -> list[Settled]:
+        with self._prepared.cursor() as cursor:
+            cursor.execute(completion.sql, completion.params)
+            return completion.answers(cursor.fetchone())
 
     def promote(self, limit: int) -> int:
         with self.connection.cursor() as cursor:
@@ -293,38 +252,6 @@ class PostgreSQLStatements(Statements):
         if self.options.get("LISTEN", True) is False:
             return Wakeup()
         return ListenWakeup(self.connection, queues)
-
-
-def _id_of(settlement: Settlement) -> str:
-    return settlement.claim.id
-
-
-def array(values: Iterable[Any]) -> str:
-    """PostgreSQL's text form of an array. The driver's own takes a third of the coordinator's time for a batch."""
-    return "{" + ",".join(map(_element, values)) + "}"
-
-
-def column_array(values: Sequence[Any]) -> str:
-    """`array`, which writes a value that all rows share just once: most columns of a bulk enqueue are such."""
-    first = values[0]
-    if values.count(first) == len(values):
-        return "{" + ",".join([_element(first)] * len(values)) + "}"
-    return array(values)
-
-
-def plain_array(words: Iterable[str]) -> str:
-    """An array of ids or numbers, which need no quotes."""
-    return "{" + ",".join(words) + "}"
-
-
-def _element(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if value == "":
-        return '""'
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f'"{value.isoformat()}"' if isinstance(value, datetime) else repr(value)
 
 
 def channel(queue: str) -> str:

@@ -1,4 +1,4 @@
-"""Statements that a PostgreSQL server reads and plans once for a connection, not each time they are run."""
+"""Statements that a PostgreSQL server reads once for a connection, not each time they are run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORTH_IT = 5
 
 
 class Prepared:
-    """Cursors that prepare what they run, on connections that lead to one server process.
+    """Runs prepared statements, on connections that lead to one server process.
 
     A pooler such as PgBouncer may send the next transaction to a process that knows nothing of what was prepared. It
     gives itself away: the process that answers is not the one that greeted the client.
@@ -25,13 +25,16 @@ class Prepared:
         self._raw: Any = lambda: None
         self._runs = 0
         self._direct = False
+        self._plans_anew = False
 
     @contextmanager
-    def cursor(self) -> Iterator[Any]:
-        """A cursor for a statement without a result, of which the best plan never depends on the parameters."""
+    def cursor(self, *, any_plan: bool = False) -> Iterator[Any]:
+        """A cursor for one statement. `any_plan` says that its best plan depends neither on the parameters nor on how
+        full the tables are; others are read once and planned each time.
+        """
         self.connection.ensure_connection()
         raw = self.connection.connection
-        if self.connection.queries_logged or not self._is_worth_it(raw):
+        if self.connection.queries_logged or not self._is_worth_it(raw, any_plan):
             with self.connection.cursor() as cursor:
                 yield cursor
             return
@@ -46,13 +49,18 @@ class Prepared:
         finally:
             raw.prepare_threshold = threshold
 
-    def _is_worth_it(self, raw: Any) -> bool:
+    def _is_worth_it(self, raw: Any, any_plan: bool) -> bool:
         if self._raw() is not raw:
-            self._raw, self._runs, self._direct = ref(raw), 0, False
+            self._raw, self._runs = ref(raw), 0
+            self._direct = self._plans_anew = False
         self._runs += 1
         if self._runs == WORTH_IT:
-            with self.connection.cursor() as cursor:
-                cursor.execute("SELECT pg_backend_pid()")
-                (answering,) = cursor.fetchone()
+            with self.connection.wrap_database_errors:
+                (answering,) = raw.execute("SELECT pg_backend_pid()").fetchone()
             self._direct = answering == raw.pgconn.backend_pid
-        return self._direct
+        if self._direct and not any_plan and not self._plans_anew and not self.connection.in_atomic_block:
+            with self.connection.wrap_database_errors:
+                # The plan that was made while a table was empty would be kept while it fills.
+                raw.execute("SET plan_cache_mode = force_custom_plan")
+            self._plans_anew = True
+        return self._direct and (any_plan or self._plans_anew)

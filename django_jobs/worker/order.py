@@ -42,8 +42,12 @@ class Asked:
         return f"{self.name}*" if self.is_prefix else self.name
 
     def fits(self, queue: str) -> bool:
-        """Whether this asks for `queue`."""
-        return queue.startswith(self.name) if self.is_prefix else queue == self.name
+        """Whether this asks for `queue`. A prefix does not for what is no queue's name: nobody can have enqueued there,
+        and names are printed as they are.
+        """
+        if self.is_prefix:
+            return queue.startswith(self.name) and QUEUE.fullmatch(queue) is not None
+        return queue == self.name
 
 
 @dataclass(slots=True)

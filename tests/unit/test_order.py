@@ -122,3 +122,10 @@ def test_names_alone_are_never_added_to():
     assert not some.learn(["c"])
     assert some.names == ["a", "b"]
     assert [str(asked) for asked in order("a", "mail.*:2", "*").asked] == ["a", "mail.*", "*"]
+
+
+def test_a_prefix_takes_nothing_that_is_no_queues_name() -> None:
+    """A row that somebody has edited may have any text as its queue."""
+    order = Order([Asked.parse("*")])
+    assert order.learn(["mail", "evil\x1b[2J\n[acked] mail", "mail\n", "x" * 65])
+    assert order.names == ["mail"]

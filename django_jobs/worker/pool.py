@@ -27,6 +27,7 @@ from .channel import Channel, Port, TooBig
 from .child import DONE, HOOK, JOBS, unpacked
 from .console import Running
 from .interrupts import CANCELLING
+from .memory import resident_mb
 from .pace import Pace
 from .slots import Slots
 from .template import Death, Template, kill_group
@@ -140,9 +141,16 @@ class Pool:
         rehearse()
         gc.collect()
         give_memory_back()
+        self._warn_of_size()
         gc.freeze()  # what is loaded stays: the collector need not look at it again and again
         self.pace = Pace(self.size, 4 * conf.claim_batch, self.terms.overhead_seconds)
         self._open()
+
+    def _warn_of_size(self) -> None:
+        most, now = self.terms.max_memory_mb, resident_mb()
+        if most is not None and now > most and not self.terms.are_for_one:
+            text = "max_memory_mb is %d, and a child has %.0f MB at its start: each is replaced after its first job"
+            logger.warning(text, most, now)
 
     def _open(self) -> None:
         self._slots = Slots(self.size)
@@ -316,6 +324,8 @@ class Pool:
             self._look_at = time.monotonic() + LOOK_SECONDS
             self._find_lost()
             self._free_those_behind()
+            if self._from_children.is_closed():  # a job has shut it for all
+                self._rebuild()
         self._pump()
         done, self._done = self._done, []
         return done

@@ -12,8 +12,8 @@ OVERHEAD_SECONDS = {"pool": 0.0, "fork": 0.004, "spawn": 0.5}
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How many jobs a child runs at once, and when it is replaced by a fresh one: after so many jobs, or when it has
-    grown beyond a size. None: never.
+    """How many jobs a child runs at once, and when it is replaced by a fresh one: after so many jobs, or when it is
+    beyond a size after one. None: never.
 
     With `isolation` `fork` and `spawn`, each child runs one job; with `spawn` in an interpreter that it starts anew.
 
@@ -42,7 +42,11 @@ class Terms:
         return OVERHEAD_SECONDS[self.isolation]
 
     def are_over(self, jobs: int) -> bool:
-        """Whether this process, which has done so many jobs, has to go."""
+        """Whether this process, which has done so many jobs, has to go. Never before the first: where each is too big
+        from its start, none would do any.
+        """
+        if not jobs:
+            return False
         if self.max_jobs is not None and jobs >= self.max_jobs:
             return True
         return self.max_memory_mb is not None and resident_mb() > self.max_memory_mb

@@ -174,6 +174,18 @@ def test_a_daemon_of_a_job_ends_with_it_and_a_neighbours_does_not(
     assert other.refresh().state == "running"
 
 
+@pytest.mark.parametrize("how", [{}, {"isolation": "fork"}, {"concurrency": 2}])
+def test_a_child_that_is_too_big_from_the_start_does_its_job_all_the_same(
+    queue: DatabaseBackend, proof: Path, how: dict[str, Any]
+) -> None:
+    refs = [Jobs.push("trial.hoard", {"mb": 1, "path": str(proof)}) for _ in range(3)]
+    with worker(queue, "default", JOBS_QUEUES={"default": {"max_workers": 1, "max_memory_mb": 1, **how}}) as w:
+        wait_finished(queue)
+        assert w.stop() == 0, w.text
+    assert {(ref.refresh().state, ref.refresh().claim_no) for ref in refs} == {("completed", 1)}
+    assert "max_memory_mb" in w.text, "nobody was told"
+
+
 def test_a_child_that_has_grown_is_replaced_when_its_job_is_done(queue: DatabaseBackend, proof: Path) -> None:
     for mb in (1, 1, 300, 1, 1):
         Jobs.push("trial.hoard", {"mb": mb, "path": str(proof)})

@@ -141,8 +141,12 @@ class RolledBack(Exception):
         self.outcome = outcome
 
 
-Prepared = Outcome | tuple[JobDefinition, Invocation]
-"""An attempt up to its start, or what it has come to already."""
+class Expired(Exception):
+    """The job was not to be started so late."""
+
+
+Prepared = tuple[JobDefinition, Invocation]
+"""An attempt up to its start."""
 
 
 def run_attempt(
@@ -157,11 +161,12 @@ def run_attempt(
     """
     started = time.monotonic()
     outer = logs.running.set(claim)
-    prepared = prepared or prepare(claim, controls or NoControls())
-    if isinstance(prepared, Outcome):
+    try:
+        definition, invocation = prepared or prepare(claim, controls or NoControls())
+    except BaseException as error:
+        outcome = _not_started(claim, error)
         logs.running.reset(outer)
-        return prepared
-    definition, invocation = prepared
+        return outcome
     handler = invocation.handler_class
     try:
         if getattr(handler, "atomic", False):
@@ -230,36 +235,43 @@ def _run_atomically(claim: Claim, invocation: Invocation, guard: Guard, store: S
 
 
 def prepare(claim: Claim, controls: Controls) -> Prepared:
-    """Open the envelope of a claim and find its handler. It calls nothing of the site but what importing does."""
-    try:
-        definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
-        if claim.timeout is not None:
-            definition = replace(definition, timeout=claim.timeout)
-        if (end := _end_of(definition, claim)) is not None and end <= claim.claimed_at:
-            when = datetime.fromtimestamp(end, UTC).isoformat()
-            return Outcome(OutcomeKind.EXPIRED, error=ErrorRecord("", f"not started before {when}"))
-        handler = registry.get(definition.handler)
-        plan = plan_of(handler, claim.handler, claim.queue)
-        if not plan.allowed:
-            raise HandlerNotAllowed(f"JOBS_QUEUES[{claim.queue!r}]['handlers'] does not allow {claim.handler!r}")
-        if definition.schema_version > plan.version:
-            raise UnknownHandler(
-                f"the payload is of version {definition.schema_version}, newer than {claim.handler!r} here: "
-                "a worker with the newer code can run it"
-            )
-    except HandlerNotAllowed as error:
-        logger.error("job %s on queue %s is rejected: %s", claim.id, claim.queue, error)
-        return Outcome(OutcomeKind.REJECTED, error=record_error(error))
-    except BadSignature as error:
-        logger.critical("job %s on queue %s is rejected: %s", claim.id, claim.queue, error)
-        return Outcome(OutcomeKind.REJECTED, error=record_error(error))
-    except CorruptEnvelope as error:
-        return Outcome(OutcomeKind.CORRUPT, error=record_error(error))
-    except (UnknownHandler, InvalidHandler) as error:
-        return Outcome(OutcomeKind.HANDLER_MISSING, error=record_error(error))
-    except BaseException as error:  # of the import of the handler's module
-        return Outcome(OutcomeKind.RETRY, error=record_error(error))
+    """Open the envelope of a claim and find its handler. Raises what keeps the job from its start.
+
+    It calls nothing of the site but what importing does, and logs nothing: a site's log may go to a database.
+    """
+    definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
+    if claim.timeout is not None:
+        definition = replace(definition, timeout=claim.timeout)
+    if (end := _end_of(definition, claim)) is not None and end <= claim.claimed_at:
+        raise Expired(f"not started before {datetime.fromtimestamp(end, UTC).isoformat()}")
+    handler = registry.get(definition.handler)
+    plan = plan_of(handler, claim.handler, claim.queue)
+    if not plan.allowed:
+        raise HandlerNotAllowed(f"JOBS_QUEUES[{claim.queue!r}]['handlers'] does not allow {claim.handler!r}")
+    if definition.schema_version > plan.version:
+        raise UnknownHandler(
+            f"the payload is of version {definition.schema_version}, newer than {claim.handler!r} here: "
+            "a worker with the newer code can run it"
+        )
     return definition, Invocation(plan, handler, definition, context_of(claim, definition, controls))
+
+
+def _not_started(claim: Claim, error: BaseException) -> Outcome:
+    """What an attempt has come to of which `prepare` has raised `error`."""
+    match error:
+        case Expired():
+            return Outcome(OutcomeKind.EXPIRED, error=ErrorRecord("", str(error)))
+        case BadSignature() | HandlerNotAllowed():
+            level = logging.CRITICAL if isinstance(error, BadSignature) else logging.ERROR
+            logger.log(level, "job %s on queue %s is rejected: %s", claim.id, claim.queue, error)
+            kind = OutcomeKind.REJECTED
+        case CorruptEnvelope():
+            kind = OutcomeKind.CORRUPT
+        case UnknownHandler() | InvalidHandler():
+            kind = OutcomeKind.HANDLER_MISSING
+        case _:  # of the import of the handler's module
+            kind = OutcomeKind.RETRY
+    return Outcome(kind, error=record_error(error))
 
 
 def rehearse() -> None:

@@ -3,6 +3,7 @@ tables, except for those of atomic handlers."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -75,7 +76,8 @@ class Child:
         if kind == JOBS and self.terms.isolation == "fork":
             claim = Claim._make(content[0][1])
             if registry.is_loaded(claim.handler):
-                self.prepared = prepare(claim, self)
+                with contextlib.suppress(BaseException):  # the child meets it again, and tells of it
+                    self.prepared = prepare(claim, self)
 
     def main(self, message: Any = None) -> bool:
         """Work until the child is to be replaced, on `message` first if there is one. False: the worker is gone."""

@@ -211,19 +211,23 @@ class _Mother:
         """Fork a child for the next message; where no more will come, leave the slots."""
         message = self.child.inbox.try_receive()
         if message is not None:
+            slot = self.vacant.pop()
+            self.template.slots.take(slot, message[1])  # on behalf of the child, which may come to it late
             self.child.prepare(message)
-            self.fork(self.vacant.pop(), message)
+            self.fork(slot, message)
         elif event & select.POLLHUP:
             while self.vacant:
                 self.control.send((self.vacant.pop(), 0, 0, ""))
 
     def fork(self, slot: int, message: Any = None) -> None:
+        close_connections()  # which a site's log has opened here
         try:
             pid = os.fork()
         except OSError as error:
             # No memory, or no process to spare: as if the child had died at its start, so that it comes later. The
             # coordinator finds that nobody has the message, and gives back what was in it.
             logger.error("a child could not be started: %s", error)
+            self.template.slots.leave(slot)
             self.control.send((slot, -1, os.EX_OSERR << 8, ""))
             return
         if pid:

@@ -65,6 +65,20 @@ def test_a_poison_job_is_stopped_and_its_neighbours_are_not_charged(
     assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in good} == {("completed", 1, 0)}
 
 
+def test_a_job_whose_process_is_slow_to_be_there_runs_once(
+    queue: DatabaseBackend, proof: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes its message for lost meanwhile."""
+    monkeypatch.setenv("SLOW_FORKS", "1.7")
+    refs = [Jobs.push("trial.write", {"path": str(proof)}) for _ in range(2)]
+    arguments = ("default", "--isolation", "fork", "--max-workers", "2")
+    with WorkerProcess(queue.database, *arguments, program="tests/support/slow_forks.py") as w:
+        wait_finished(queue)
+        assert w.stop() == 0, w.text
+    assert {(r.refresh().state, r.refresh().claim_no) for r in refs} == {("completed", 1)}
+    assert len(lines(proof)) == 2
+
+
 def test_a_fresh_interpreter_runs_the_code_that_is_on_disk_now(
     queue: DatabaseBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import registry
 from ..backends import Note
@@ -334,14 +334,19 @@ class Pool:
         for _ in range(MOST_MESSAGES):
             if (message := self._from_children.try_receive()) is None:
                 return
-            kind, slot, content = message
-            self._seat(slot).early_deaths = 0
-            if kind == DONE:
-                for number, values in content:
-                    self._finish(number, unpacked(values))
-            else:
-                job_id, queue, type_, text, data = content
-                self.notes.append((job_id, queue, type_, text, json.loads(data)))
+            try:
+                self._take_in(*message)
+            except Exception:  # a job can write anything into a socket of its process
+                logger.exception("a message of a child could not be understood")
+
+    def _take_in(self, kind: int, slot: int, content: Any) -> None:
+        self._seat(slot).early_deaths = 0
+        if kind == DONE:
+            for number, values in content:
+                self._finish(number, unpacked(values))
+        else:
+            job_id, queue, type_, text, data = content
+            self.notes.append((job_id, queue, type_, text, json.loads(data)))
 
     def _finish(self, number: int, outcome: Outcome) -> None:
         sent = self._sent.pop(number, None)
@@ -501,12 +506,12 @@ class Pool:
         if time.monotonic() < self._rebuild_at:
             return
         if self._template.started:
-            logger.error("the template process has died; starting another")
+            logger.error("the template process has died, or a job has shut its sockets; starting another")
         self._receive()
         running = {self._slots.job(slot) for slot in range(self.size)}
         for slot in range(self.size):
-            if self._slots.message(slot):
-                kill_group(self._slots.pid(slot))  # what its job has started is still there
+            if self._slots.message(slot) and (pid := self._slots.pid(slot)):  # 0: it was about to be forked
+                kill_group(pid)  # what its job has started is still there
         unread = self._unread()
         for number in list(self._sent):
             if number not in unread:

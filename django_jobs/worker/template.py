@@ -52,7 +52,9 @@ class Death(NamedTuple):
 
     def __str__(self) -> str:
         if os.WIFSIGNALED(self.status):
-            return f"killed by {signal.Signals(os.WTERMSIG(self.status)).name}"
+            number = os.WTERMSIG(self.status)
+            named = number in signal.Signals.__members__.values()  # most of the real-time signals have no name
+            return f"killed by {signal.Signals(number).name if named else f'signal {number}'}"
         return f"ended with exit code {os.waitstatus_to_exitcode(self.status)}"
 
 

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -148,12 +149,13 @@ class CancellableCoroutine(JobHandler):
 
 @register("trial.die")
 class Die(JobHandler):
-    """Kills its own process."""
+    """Kills its own process, by SIGKILL or the signal `payload["signal"]`."""
 
     def handle(self, ctx: JobContext) -> None:
-        if path := (ctx.payload or {}).get("path"):
+        given = ctx.payload or {}
+        if path := given.get("path"):
             append(path, f"{ctx.job_id} {ctx.claim_no}")
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), given.get("signal", signal.SIGKILL))
 
 
 @register("trial.exit")
@@ -471,13 +473,32 @@ LONG_QUERIES = {
 
 @register("trial.garbage")
 class Garbage(JobHandler):
-    """Writes into every socket that it finds open."""
+    """Writes a text into every socket that it finds open."""
 
     def handle(self, ctx: JobContext) -> None:
-        for fd in range(3, 64):
+        for fd in sockets():
             with contextlib.suppress(OSError):
-                if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                    os.write(fd, b"garbage")
+                os.write(fd, (ctx.payload or "garbage").encode())
+
+
+@register("trial.shut")
+class Shut(JobHandler):
+    """Shuts every socket that it finds open, for all who have it."""
+
+    def handle(self, ctx: JobContext) -> None:
+        for fd in sockets():
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as shared:
+                shared.shutdown(socket.SHUT_RDWR)
+
+
+def sockets() -> list[int]:
+    """The descriptors of sockets in this process."""
+    found = []
+    for fd in range(3, 64):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                found.append(fd)
+    return found
 
 
 @register("trial.big")

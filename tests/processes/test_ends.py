@@ -97,6 +97,16 @@ def test_a_poison_job_ends_as_crashed_and_its_neighbours_are_not_charged(queue: 
     assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in good} == {("completed", 1, 0)}
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_job_that_dies_of_a_signal_without_a_name_is_a_crash_like_any_other(queue: DatabaseBackend) -> None:
+    poison = Jobs.define("trial.die", {"signal": signal.SIGRTMIN + 6}).backoff("none").dispatch()
+    with worker(queue, "default", "--stop-when-empty") as w:
+        assert w.wait() == 0, w.text
+    record = poison.refresh()
+    assert (record.state, record.reason, record.crashes) == ("failed", "crashed", 3)
+    assert f"killed by signal {signal.SIGRTMIN + 6}" in record.error_message
+
+
 def test_a_killed_child_is_replaced_and_its_job_runs_again(queue: DatabaseBackend, proof: Path) -> None:
     ref = Jobs.define("trial.sleep", {"seconds": 1.5, "path": str(proof)}).backoff("none").dispatch()
     with worker(queue, "default", "--max-workers", "1") as w:

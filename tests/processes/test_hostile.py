@@ -17,6 +17,7 @@ from django_jobs.backends import Settled, WorkerInfo
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Worker
 from django_jobs.worker.housekeeping import bare_claim
+from tests.support.database_log import LOGGING
 from tests.support.site import site_env
 from tests.support.waiting import wait_until
 from tests.support.worker import ROOT, counts, lines, wait_finished, worker
@@ -99,12 +100,41 @@ def test_a_timeout_in_the_middle_of_a_query_does_not_fail_the_next_job(queue: Da
     assert {ref.refresh().state for ref in after} == {"completed"}
 
 
-def test_garbage_in_the_workers_sockets_stops_nobody(queue: DatabaseBackend) -> None:
-    Jobs.push("trial.garbage", priority=5)
+@pytest.mark.parametrize("text", ["garbage", "The end", "None", "Sorry", ". . .", "(\x01\x00\x00\x00N"])
+def test_garbage_in_the_workers_sockets_stops_nobody(queue: DatabaseBackend, text: str) -> None:
+    """Some of it can be read as a message, and is none of ours."""
+    Jobs.push("trial.garbage", text, priority=5)
     good = [Jobs.push("trial.noop") for _ in range(20)]
     with worker(queue, "default", "--max-workers", "2") as w:
         wait_until(lambda: all(ref.refresh().state == "completed" for ref in good), "the neighbours to be done")
         assert w.stop() == 0, w.text
+
+
+@pytest.mark.parametrize("isolation", ["pool", "fork"])
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_worker_whose_sockets_a_job_has_shut_makes_new_ones(queue: DatabaseBackend, isolation: str) -> None:
+    """At once: nobody can report anything until then, and each look at them is in vain."""
+    bad = Jobs.define("trial.shut").max_attempts(1).dispatch()
+    with worker(queue, "default", "--max-workers", "1", "--isolation", isolation, JOBS_MAX_CRASHES=1) as w:
+        before = w.template()
+        wait_until(lambda: bad.refresh().is_finished, "the job to be ended")
+        wait_until(lambda: w.template() != before, "a new template, though no other job has come")
+        good = Jobs.push("trial.noop")
+        wait_until(lambda: good.refresh().state == "completed", "a neighbour to be done")
+        assert w.stop() == 0, w.text
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mysql"], indirect=True)
+def test_the_log_of_a_rejected_job_gives_its_neighbours_no_connection(queue: DatabaseBackend) -> None:
+    """The processes of a queue with `fork` have one parent: what it has open, all of them have."""
+    forged = Jobs.push("trial.noop", priority=50)
+    Job.objects.using(queue.database).filter(id=str(forged)).update(signature="none:00")
+    good = [Jobs.push("trial.sql") for _ in range(6)]
+    with worker(queue, "default", "--max-workers", "2", "--isolation", "fork", LOGGING=LOGGING) as w:
+        wait_finished(queue)
+        assert w.stop() == 0, w.text
+    assert forged.refresh().reason == "rejected"
+    assert {ref.refresh().state for ref in good} == {"completed"}
 
 
 def test_what_has_finished_is_not_run_again_when_a_neighbour_dies(queue: DatabaseBackend, proof: Path) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db import transaction as transactions
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import conf
-from ..exceptions import NonRetryableJobError
+from ..exceptions import NonRetryableJobError, RetryableJobError
 from ..logs import get_logger
 from ..retry import OutcomeKind
 from ..runtime import Claim, Complete, Outcome, RolledBack, record_error
@@ -38,10 +39,14 @@ def completing(
     connection = connections[database]
     within = connection.in_atomic_block  # of a caller, whose commit is not ours
     committed: list[bool] = []
+    mark: str | None = None
+    within_it: list[str | None] = []
     done = False
 
     def complete(outcome: Outcome) -> Outcome:
         nonlocal done
+        if mark and connection.savepoint_ids == within_it:  # else the handler has left one open, and commits nothing
+            _release(connection, mark)
         done = True
         answer = settle(conclude(claim, outcome))
         if answer is Settled.WRITTEN:
@@ -52,6 +57,8 @@ def completing(
         with transaction:
             if not within:
                 transactions.on_commit(lambda: committed.append(True), using=database)
+            if connection.vendor == "mysql":
+                mark, within_it = connection.savepoint(), [*connection.savepoint_ids]
             yield complete
     except RolledBack:
         raise
@@ -64,6 +71,23 @@ def completing(
             raise
     if not (within or committed):
         raise NonRetryableJobError("the handler left a transaction open, so that nothing was committed")
+
+
+def _release(connection: BaseDatabaseWrapper, mark: str) -> None:
+    """Let go of the savepoint at the beginning of a transaction. Raises `RetryableJobError` where it is there no more.
+
+    At a deadlock MySQL and MariaDB undo a whole transaction, and at a change of a table they commit it. A handler that
+    takes no notice writes on in another one, of which nobody has told Django.
+    """
+    try:
+        connection.savepoint_commit(mark)
+    except DatabaseError as error:
+        if mark not in str(error):
+            raise
+        raise RetryableJobError(
+            "the database has ended the handler's transaction before its end: at a deadlock, whose error must not be "
+            "ignored, or at a statement that commits by itself, as one that changes a table does"
+        ) from error
 
 
 class Unrecorded:

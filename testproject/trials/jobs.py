@@ -231,6 +231,9 @@ class Atomic(JobHandler):
                 with contextlib.suppress(Exception), connections[using].cursor() as cursor:
                     cursor.execute("SELECT nothing FROM nowhere")
                 transaction.set_rollback(True, using=using)
+            case "lose the transaction":  # as MySQL and MariaDB do at a deadlock, whose error the handler may ignore
+                with connections[using].cursor() as cursor:
+                    cursor.execute("ROLLBACK")
         return payload.get("result")
 
     def on_success(self, ctx: JobContext, result: Any) -> None:

@@ -68,6 +68,18 @@ def test_every_other_outcome_leaves_nothing(jobs_on: DatabaseBackend, then: str,
     assert effects(jobs_on) == 0
 
 
+@pytest.mark.parametrize("database", ["mysql"], indirect=True)
+def test_a_transaction_that_the_server_has_ended_is_not_completed(jobs_on: DatabaseBackend) -> None:
+    """What the handler wrote before a deadlock is gone, whatever it makes of the error."""
+    ref = push(jobs_on, then="lose the transaction")
+    (claim,) = claim_all(jobs_on, "default")
+    outcome = attempt(jobs_on, claim)
+    assert (outcome.kind, outcome.stored) == (OutcomeKind.RETRY, False)
+    assert outcome.error is not None
+    assert "deadlock" in outcome.error.message
+    assert (ref.refresh().state, effects(jobs_on)) == ("running", 0)
+
+
 def test_a_lost_claim_leaves_nothing(jobs_on: DatabaseBackend) -> None:
     ref = push(jobs_on)
     (claim,) = claim_all(jobs_on, "default")

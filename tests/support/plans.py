@@ -73,7 +73,7 @@ def _nodes(node: dict[str, Any], table: str) -> Iterator[Access]:
 
 
 def _mysql(database: str, statement: Sent, table: str) -> list[Access]:
-    names = {table, *re.findall(rf"`{table}` (\w\d?)\b", statement.sql)}
+    names = {table, *re.findall(rf"`{table}` `?(\w\d?)\b", statement.sql)}
     found = []
     for row in _explain(database, "EXPLAIN", statement):
         name, how, index = row[2], row[-7] if len(row) == 10 else row[4], row[5] if len(row) == 10 else row[6]
@@ -83,7 +83,7 @@ def _mysql(database: str, statement: Sent, table: str) -> list[Access]:
 
 
 def _sqlite(database: str, statement: Sent, table: str) -> list[Access]:
-    names = {table, *re.findall(rf'"{table}" (\w\d?)\b', statement.sql)}
+    names = {table, *re.findall(rf'"{table}" "?(\w\d?)\b', statement.sql)}
     found = []
     for *_, text in _explain(database, "EXPLAIN QUERY PLAN", statement):
         match = re.match(r"(SEARCH|SCAN) (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", text)

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from argparse import Action
+from argparse import SUPPRESS, Action
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -120,7 +120,7 @@ def commands_page() -> str:
             continue
         seen[type(command)] = file.stem
         lines += [str(command.help), "", *head("argument", "what for")]
-        lines += [row(called(a), a.help or "") for a in parser._actions if a.dest not in common]
+        lines += [row(called(a), a.help or "") for a in parser._actions if a.dest not in common and a.help != SUPPRESS]
     return "\n".join(lines) + "\n"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from typing import TextIO
 
 from django.utils.translation import gettext as _
 
@@ -19,13 +20,18 @@ from .lines import PLAIN, Lines
 def console_for(show: str, *, detail: int = PLAIN, coloured: bool | None = None) -> Iterator[Console]:
     """The console that prints as `show` says: lines, json, quiet or tui. The block is the time in which it may.
 
-    `tui` starts a process, and closes every database connection before. Several coordinators may be forked within the
-    block, each with this console. Where there is no terminal, or no rich, it prints lines.
+    `json` keeps the standard output to itself: what jobs print goes to the standard error. `tui` starts a process, and
+    closes every database connection before. Several coordinators may be forked within the block, each with this
+    console. Where there is no terminal, or no rich, it prints lines.
     """
     coloured = is_coloured(sys.stdout) if coloured is None else coloured
     lines = Lines(detail=detail, coloured=coloured)
+    if show == "json":
+        with output_to_itself() as stream:
+            yield JsonLines(stream)
+        return
     if show != "tui" or not has_terminal() or not has_rich():
-        yield {"json": JsonLines, "quiet": Console}.get(show, lambda: lines)()
+        yield Console() if show == "quiet" else lines
         return
     from .view.feed import Feed
     from .view.process import View
@@ -41,6 +47,32 @@ def console_for(show: str, *, detail: int = PLAIN, coloured: bool | None = None)
         yield Feed(view, lines)
     finally:
         view.close()
+
+
+@contextmanager
+def output_to_itself() -> Iterator[TextIO]:
+    """The standard output, for whoever holds this; what else is printed in the block goes to the standard error.
+
+    So does what children print, also after an exec. A job could otherwise write between the lines of a machine's, and
+    would fail when the machine stops to read.
+    """
+    sys.stdout.flush()
+    try:
+        mine = os.dup(1)  # closed by an exec, unlike 1 itself
+    except OSError:  # it is closed: nobody reads
+        yield sys.stdout
+        return
+    with open(mine, "w", encoding="utf-8", errors="backslashreplace") as stream:
+        try:
+            with suppress(OSError):  # the standard error is closed
+                os.dup2(2, 1)
+            yield stream
+        finally:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+            os.dup2(mine, 1)
+            with suppress(OSError, ValueError):
+                stream.flush()
 
 
 def has_terminal() -> bool:

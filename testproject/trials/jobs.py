@@ -558,6 +558,14 @@ class Chatter(JobHandler):
             ctx.emit("x" * 4000)
 
 
+@register("trial.loud")
+class Loud(JobHandler):
+    """Prints its payload."""
+
+    def handle(self, ctx: JobContext) -> None:
+        print(ctx.payload, flush=True)
+
+
 @register("trial.indiscreet")
 class Indiscreet(JobHandler):
     """Says its secret wherever it can, and fails."""

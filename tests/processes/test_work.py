@@ -17,7 +17,7 @@ from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import CompletedJob, FailedJob, Job, JobEvent, Queue, Worker
 from tests.support.site import site_env
 from tests.support.waiting import wait_until
-from tests.support.worker import QUICK, ROOT, counts, lines, places, registered, wait_finished, worker
+from tests.support.worker import ISOLATIONS, QUICK, ROOT, counts, lines, places, registered, wait_finished, worker
 
 
 def test_it_runs_what_is_enqueued_and_records_it(queue: DatabaseBackend) -> None:
@@ -207,6 +207,30 @@ def test_json_lines_can_be_read_by_a_machine(queue: DatabaseBackend) -> None:
     assert {"event": "settled", "outcome": "dead-lettered", "id": str(ref), "reason": "dead"}.items() <= settled.items()
     assert (stopped["event"], stopped["settled"]) == ("stopped", 1)
     assert {started["worker"], settled["worker"], stopped["worker"]} == {started["worker"]}
+
+
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_what_jobs_print_is_not_between_the_lines_of_json(queue: DatabaseBackend, isolation: str) -> None:
+    Jobs.push("trial.loud", "a word")
+    arguments = ["default", "--stop-when-empty", "--json", "--isolation", isolation]
+    done = run(arguments, site_env(queue.database))
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["started", "settled", "stopped"]
+    assert "a word" in done.stderr
+
+
+def test_jobs_that_print_succeed_when_nobody_reads_the_json(queue: DatabaseBackend) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    Jobs.push("trial.loud", "a word")
+    command = [sys.executable, "manage.py", "jobs_work", "default", "--stop-when-empty", "--json"]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=site_env(queue.database), stdout=writer, stderr=subprocess.DEVNULL, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 0
+    assert counts(queue) == {"completed": 1}
 
 
 def test_what_cannot_run_never_runs_and_never_stops_its_neighbours(queue: DatabaseBackend, proof: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -14,6 +15,7 @@ from ..settlement import Settlement
 from .console import WORDS, Started, Written
 
 PLAIN, DETAILED, TRACED = 1, 2, 3
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")  # they turn the rest of a line round
 STOPPING = gettext_lazy("stop signal received, finishing current cycle...")
 DRAINED = gettext_lazy("graceful shutdown complete.")
 
@@ -87,4 +89,4 @@ def one_line(text: str) -> str:
     """A stored text as a terminal may have it: a row that somebody forged may hold anything."""
     if text.isprintable():
         return text
-    return clip(text, 200).replace("\n", "�").replace("\t", " ")
+    return _TURNING.sub("�", clip(text, 200)).replace("\n", "�").replace("\t", " ")

@@ -72,10 +72,11 @@ def test_more_is_told_with_more_detail() -> None:
 
 
 def test_one_job_is_one_line_whatever_it_holds() -> None:
-    forged = failed("first\nsecond")._replace(claim=claim(handler="a\nb\x1b[2J"))
+    forged = failed("fi\u202erst\nsecond")._replace(claim=claim(handler="a\nb\x1b[2J"))
     line = printed(forged, detail=DETAILED)
     assert line.count("\n") == 1
     assert "\x1b" not in line
+    assert "\u202e" not in line
 
 
 def test_colours_are_for_terminals() -> None:

@@ -261,6 +261,7 @@ def test_it_never_leaves_the_screen(name: str, width: int, height: int) -> None:
 def test_nothing_of_a_job_moves_the_cursor() -> None:
     text = drawn(busy(), 120, 40)
     assert "\x1b" not in text
+    assert plain("a\u202eb\u2066c") == "abc"
     assert plain("a\x1b[2Jb\x1b]0;title\x07c\rd\n\x9b1m") == "ab0;titlecd1m"
 
 

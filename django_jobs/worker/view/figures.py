@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +69,5 @@ def short(number: int) -> str:
 
 
 def plain(text: str) -> str:
-    """A text without anything that would move a terminal's cursor."""
+    """A text without anything that would move a terminal's cursor, or turn what follows it round."""
     return _CONTROL.sub("", text.expandtabs(4) if "\t" in text else text)

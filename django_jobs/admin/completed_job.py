@@ -17,7 +17,7 @@ from .filters import HandlerFilter, QueueFilter
 class CompletedJobAdmin(StoredJobAdmin):
     """Jobs that are done or were cancelled. They can be deleted, with Django's own permission."""
 
-    list_display = ("short_id", "state_badge", "finished", "queue", "handler", "name", "run_time", "tries")
+    list_display = ("short_id", "state_badge", "finished", "queue", "handler", "run_time", "tries", "name")
     list_filter = ("state", QueueFilter, HandlerFilter, "finished_at")
     long_columns = (*StoredJobAdmin.long_columns, "result")
     readonly_fields = (

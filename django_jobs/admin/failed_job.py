@@ -25,7 +25,7 @@ MOST_NAMED = 10
 class FailedJobAdmin(StoredJobAdmin):
     """Jobs that failed. They can be retried and, with Django's own permission, deleted."""
 
-    list_display = ("short_id", "brief_reason", "finished", "queue", "handler", "name", "error", "tries")
+    list_display = ("short_id", "brief_reason", "error", "handler", "queue", "finished", "tries", "name")
     list_filter = ("reason", QueueFilter, HandlerFilter, "finished_at")
     long_columns = (*StoredJobAdmin.long_columns, "error_message", "traceback")
     readonly_fields = (

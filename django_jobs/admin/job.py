@@ -27,7 +27,7 @@ from .filters import HandlerFilter, LiveStateFilter, QueueFilter
 class JobAdmin(StoredJobAdmin):
     """Jobs that wait or run. They can be cancelled and, unless they run, deleted."""
 
-    list_display = ("short_id", "state_badge", "available", "queue", "handler", "name", "tries", "priority", "started")
+    list_display = ("short_id", "state_badge", "available", "queue", "handler", "tries", "priority", "started", "name")
     list_filter = (LiveStateFilter, QueueFilter, HandlerFilter, "enqueued_at")
     readonly_fields = (*StoredJobAdmin.readonly_fields, "state_badge")
     ran = ("started", "suspect")

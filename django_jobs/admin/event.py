@@ -23,7 +23,7 @@ from .filters import QueueFilter
 class JobEventAdmin(FactsAdmin):
     """The timelines of all jobs, newest first."""
 
-    list_display = ("when", "type", "queue", "job_id", "brief_message")
+    list_display = ("when", "type", "queue", "short_job", "brief_message")
     list_filter = (QueueFilter, "at")
     search_fields = ("=job_id",)
     search_help_text = gettext_lazy("By the whole id of the job.")
@@ -46,6 +46,11 @@ class JobEventAdmin(FactsAdmin):
     def brief_message(self, obj: JobEvent) -> str:
         """The start of the message."""
         return redact_text(obj.message[:1000])[:100]
+
+    @admin.display(description=gettext_lazy("job"))
+    def short_job(self, obj: JobEvent) -> str:
+        """The job's id, short enough for a list."""
+        return display.short_id(obj.job_id)
 
     @admin.display(description=gettext_lazy("job"))
     def shown_job(self, obj: JobEvent) -> str:

@@ -318,7 +318,6 @@ class Coordinator:
         self._unsettled.clear()
         self._lost = False
         if self._drain_until is None:
-            self.executor.restart()
             self._register()
 
     def _keep_house(self) -> None:

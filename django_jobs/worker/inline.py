@@ -162,9 +162,6 @@ class Inline:
         """Drop everything that was not started."""
         return self.take_back()
 
-    def restart(self) -> None:
-        """Nothing to start anew."""
-
     def kill_running(self) -> None:
         """Nothing runs while the coordinator has its turn."""
 

@@ -518,6 +518,10 @@ class Pool:
                 kind = OutcomeKind.LOST if number in running else OutcomeKind.INTERRUPTED
                 self._finish(number, Outcome(kind, error=ErrorRecord("", "the worker's template process died")))
         self._requeue(unread)
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """Go on with a new template and new children."""
         self._close()
         try:
             self._open()
@@ -610,7 +614,12 @@ class Pool:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def abandon(self) -> list[Claim]:
-        """Kill every child now. Answers every claim that was here; their outcomes are not known."""
+        """Kill every child now, and go on with new ones. Answers every claim that was here; their outcomes are not
+        known.
+
+        None of them runs after this: with the template goes also the child that it has just forked for one. Closes
+        every database connection.
+        """
         claims = self.claims()
         self._unread()  # else the next children would run what is given back
         self._backlog.clear()
@@ -620,12 +629,8 @@ class Pool:
         for slot in range(0, self.size, self.terms.concurrency):
             if self._seat(slot).alive:
                 self._kill(slot, self._slots.job(slot), OutcomeKind.INTERRUPTED)
+        self._reopen()
         return claims
-
-    def restart(self) -> None:
-        """Start anew after `abandon()`: a new template, new children. Closes every database connection."""
-        self._close()
-        self._open()
 
     def kill_running(self) -> None:
         """Kill the children that run something; their jobs come back from `collect()` as interrupted."""

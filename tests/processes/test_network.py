@@ -184,3 +184,24 @@ def renewed_for(store: DatabaseBackend, worker: Worker) -> float:
 def only_postgresql(store: DatabaseBackend) -> None:
     if connections[store.database].vendor != "postgresql":
         pytest.skip("LISTEN is PostgreSQL's")
+
+
+def test_a_job_whose_process_is_not_there_yet_does_not_run_when_it_has_been_given_back(
+    queue: DatabaseBackend, proxy: FaultProxy, proof: Path
+) -> None:
+    """The store is away until the worker ends what runs, and back before the process that it has just forked starts."""
+    slow = {"program": "tests/support/slow_forks.py", "environment": {"SLOW_FORKS": "5"}}
+    arguments = ("default", "--isolation", "fork", "--max-workers", "2")
+    with worker(queue, *arguments, port=proxy.port, **slow, JOBS_HEARTBEAT_INTERVAL=0.3) as w:
+        Jobs.push("trial.noop")
+        wait_finished(queue)  # so the template is there
+        ref = Jobs.push("trial.write", {"path": str(proof)})
+        wait_until(lambda: ref.refresh().state == "running", "the claim")
+        target, proxy.target = proxy.target, ("127.0.0.1", 1)
+        with cutting(proxy, 0.02):
+            wait_until(lambda: "ending what runs" in w.text, "the end of the lease", 20)
+        proxy.target = target
+        wait_finished(queue)
+        assert w.stop() == 0, w.text
+    assert ref.refresh().claim_no > 1
+    assert len(lines(proof)) == 1

@@ -11,7 +11,9 @@ from django_jobs.backends.database import DatabaseBackend
 
 
 def found(*databases: str) -> list[str | None]:
-    return [message.id for message in checks.run_checks(tags=["django_jobs"], databases=list(databases))]
+    tags = ["django_jobs", checks.Tags.database]
+    ids = [message.id for message in checks.run_checks(tags=tags, databases=list(databases))]
+    return [one for one in ids if str(one).startswith("django_jobs.")]
 
 
 def test_the_test_databases_are_fit(jobs_on: DatabaseBackend) -> None:

@@ -483,3 +483,12 @@ def test_every_check_is_registered():
     registered = {c.__name__ for c in checks.registry.registry.get_checks(include_deployment_checks=True)}
     assert names
     assert set(names) <= registered
+
+
+@pytest.mark.parametrize("name", [name for name, app in get_commands().items() if app == "django_jobs"])
+def test_no_command_asks_a_database_in_the_checks_at_its_start(name: str) -> None:
+    # From 6.1 on, Django gives checks that are chosen by a tag every database; a worker has to start without one.
+    command = load_command_class("django_jobs", name)
+    tags = command.requires_system_checks
+    chosen = [check for check in checks.registry.registry.get_checks() if not set(check.tags).isdisjoint(tags)]
+    assert [check for check in chosen if checks.Tags.database in check.tags] == []

@@ -262,7 +262,6 @@ class StoredJobAdmin(FactsAdmin):
     available = moment_of("available_at", gettext_lazy("available at"))
     started = moment_of("started_at", gettext_lazy("started at"))
 
-    @admin.display(description=gettext_lazy("id"))
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         for field, quoted, word in _QUALIFIER.findall(search_term):
             value = quoted or word
@@ -270,6 +269,7 @@ class StoredJobAdmin(FactsAdmin):
             queryset = queryset.filter(**where)
         return super().get_search_results(request, queryset, _QUALIFIER.sub("", search_term).strip())
 
+    @admin.display(description=gettext_lazy("id"))
     def short_id(self, obj: StoredJob) -> str:
         """The id, short enough for a list."""
         return display.short_id(obj.pk)

@@ -103,7 +103,7 @@ def attempts(entries: Iterable[Any]) -> str:
 
 
 def _attempt(entry: dict[str, Any]) -> list[Any]:
-    error = redact_text(" ".join(str(part) for part in (entry.get("error"), entry.get("message")) if part)) or EMPTY
+    error = _message(redact_text(" ".join(str(part) for part in (entry.get("error"), entry.get("message")) if part)))
     if trace := entry.get("traceback"):
         error = format_html("<details><summary>{}</summary>{}</details>", error, pre(str(trace)))
     return [
@@ -119,8 +119,13 @@ def _attempt(entry: dict[str, Any]) -> list[Any]:
 
 def timeline(events: Iterable[JobEvent]) -> str:
     """The events of a job, as a table."""
-    rows = ((moment(event.at), event.type, redact_text(event.message) or EMPTY, _data(event.data)) for event in events)
+    rows = ((moment(event.at), event.type, _message(redact_text(event.message)), _data(event.data)) for event in events)
     return table([_("at"), _("event"), _("message"), _("data")], rows)
+
+
+def _message(text: str) -> str:
+    """A text of any length in a cell, line by line."""
+    return format_html('<span class="jobs-message">{}</span>', text) if text else EMPTY
 
 
 def _data(data: Any) -> str:

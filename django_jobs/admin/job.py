@@ -29,8 +29,8 @@ class JobAdmin(StoredJobAdmin):
 
     list_display = ("short_id", "state_badge", "available", "queue", "handler", "tries", "priority", "started", "name")
     list_filter = (LiveStateFilter, QueueFilter, HandlerFilter, "enqueued_at")
-    readonly_fields = (*StoredJobAdmin.readonly_fields, "state_badge")
-    ran = ("started", "suspect")
+    readonly_fields = (*StoredJobAdmin.readonly_fields, "state_badge", "shown_suspect")
+    ran = ("started", "shown_suspect")
     actions = ("cancel_jobs", "discard_jobs")
     object_actions = (
         ObjectAction("cancel", gettext_lazy("Cancel this job"), lambda job: job.state != JobState.CANCEL_REQUESTED),
@@ -50,6 +50,11 @@ class JobAdmin(StoredJobAdmin):
         """The state as people know it."""
         label = _("waits for a retry") if obj.shown_state == "retry_wait" else obj.get_state_display()
         return display.badge(obj.shown_state, label)
+
+    @admin.display(description=gettext_lazy("suspect"))
+    def shown_suspect(self, obj: Job) -> str:
+        """Whether it is suspect, and what that means. A cross would read as if it were."""
+        return _("A worker was lost with it: it is claimed alone.") if obj.suspect else display.EMPTY
 
     # -- cancel -------------------------------------------------------------------------------------------------
 

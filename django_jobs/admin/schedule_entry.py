@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..exceptions import InvalidSchedule
 from ..models import ScheduleEntry
+from ..scheduler.entries import Entry
+from ..scheduler.mapping import entry_from_mapping
+from ..scheduler.sources import by_name
+from ..scheduler.words import in_words
 from . import display
 from .base import FactsAdmin, moment_of
 
@@ -19,29 +25,74 @@ from .base import FactsAdmin, moment_of
 class ScheduleEntryAdmin(FactsAdmin):
     """Every entry that a scheduler has seen, and those that are made in the database."""
 
-    list_display = ("name", "state_badge", "looked_at", "decided", "made_here")
+    list_display = ("name", "state_badge", "timing", "where", "looked_at", "origin")
     list_filter = ("enabled",)
     search_fields = ("name",)
+    search_help_text = gettext_lazy("By a part of the name.")
     ordering = ("name",)
     long_columns = ("definition",)
-    readonly_fields = ("state_badge", "looked_at", "decided", "made_here", "shown_definition", "hidden_definition")
+    readonly_fields = (
+        *("state_badge", "timing", "words", "zone", "looked_at", "decided"),
+        *("handler", "where", "origin", "shown_definition", "hidden_definition"),
+    )
 
     looked_at = moment_of("look_at", gettext_lazy("looked at next"))
     decided = moment_of("seen_at", gettext_lazy("decided up to"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         definition = "shown_definition" if self.may(request, "view_payload") else "hidden_definition"
-        return [(None, {"fields": ("name", "state_badge", "looked_at", "decided", "made_here", definition)})]
+        when = ("timing", "words", "zone", "looked_at", "decided")
+        return [(None, {"fields": ("name", "state_badge", *when, "handler", "where", "origin", definition)})]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ChangeList  # with the definitions, which say when: left out, each would be a query of its own
 
     @admin.display(description=gettext_lazy("state"))
     def state_badge(self, obj: ScheduleEntry) -> SafeString:
-        """Whether its ticks are dispatched."""
-        return display.badge("active", _("enabled")) if obj.enabled else display.badge("paused", _("disabled"))
+        """Whether its ticks are dispatched: it is enabled here and in its definition."""
+        entry = entry_of(obj)
+        if entry is None:
+            return display.badge("paused", _("not in the schedule"))
+        is_enabled = obj.enabled and entry.enabled
+        return display.badge("active", _("enabled")) if is_enabled else display.badge("paused", _("disabled"))
 
-    @admin.display(description=gettext_lazy("made in the database"), boolean=True)
-    def made_here(self, obj: ScheduleEntry) -> bool:
-        """Whether its definition is in its row."""
-        return obj.definition is not None
+    @admin.display(description=gettext_lazy("when"))
+    def timing(self, obj: ScheduleEntry) -> str:
+        """When it is due."""
+        entry = entry_of(obj)
+        return display.EMPTY if entry is None else entry.timing.expression
+
+    @admin.display(description=gettext_lazy("in words"))
+    def words(self, obj: ScheduleEntry) -> str:
+        """When it is due, for people; a dash where nothing is installed that could say it."""
+        entry = entry_of(obj)
+        return display.EMPTY if entry is None else in_words(entry.timing) or display.EMPTY
+
+    @admin.display(description=gettext_lazy("time zone"))
+    def zone(self, obj: ScheduleEntry) -> str:
+        """In which time zone that is meant."""
+        entry = entry_of(obj)
+        return display.EMPTY if entry is None else entry.timing.zone_name
+
+    @admin.display(description=gettext_lazy("handler"))
+    def handler(self, obj: ScheduleEntry) -> str:
+        """What it runs."""
+        entry = entry_of(obj)
+        return display.EMPTY if entry is None else entry.handler
+
+    @admin.display(description=gettext_lazy("queue"))
+    def where(self, obj: ScheduleEntry) -> str:
+        """Where it runs."""
+        entry = entry_of(obj)
+        return display.EMPTY if entry is None else entry.queue or _("inline")
+
+    @admin.display(description=gettext_lazy("defined in"))
+    def origin(self, obj: ScheduleEntry) -> str:
+        """Where its definition is."""
+        entry = entry_of(obj)
+        if obj.definition is not None:
+            return _("the database")
+        return display.EMPTY if entry is None else entry.origin
 
     @admin.display(description=gettext_lazy("definition"))
     def shown_definition(self, obj: ScheduleEntry) -> str:
@@ -52,3 +103,13 @@ class ScheduleEntryAdmin(FactsAdmin):
     def hidden_definition(self, obj: ScheduleEntry) -> str:
         """In the definition's place."""
         return display.hidden()
+
+
+def entry_of(row: ScheduleEntry) -> Entry | None:
+    """The entry as the schedule has it. None: it is not there any more, or what is there does not hold."""
+    if row.definition is None:
+        return by_name().get(row.name)
+    try:
+        return entry_from_mapping(row.name, row.definition, origin="database")
+    except InvalidSchedule:
+        return None

@@ -52,6 +52,12 @@ def load() -> Loaded:
     return Loaded(tuple(entries.values()), tuple(problems))
 
 
+@lru_cache(maxsize=1)
+def by_name() -> Mapping[str, Entry]:
+    """The entries of the code that hold, by their names."""
+    return {entry.name: entry for entry in load().entries}
+
+
 def _add(entry: Entry, entries: dict[str, Entry], problems: list[Problem]) -> None:
     other = entries.setdefault(entry.name, entry)
     if other is not entry:
@@ -105,6 +111,7 @@ def _declared(origin: str, function: Callable[[Scheduler], object]) -> Iterator[
 def _forget(*, setting: str, **_: Any) -> None:
     if setting.startswith("JOBS") or setting in ("TIME_ZONE", "INSTALLED_APPS"):
         load.cache_clear()
+        by_name.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="django_jobs.scheduler.sources")

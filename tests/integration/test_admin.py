@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.templatetags.admin_list import result_headers
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import reverse
+from django.utils.html import strip_tags
 from django.utils.timezone import now
 
 from django_jobs import Jobs
@@ -481,9 +483,57 @@ def test_the_page_of_a_job_tells_its_story(failed: Failed, boss: Client) -> None
     page = boss.get(url("failedjob", "change", job)).content.decode()
     assert "ValueError: this job fails" in page
     assert "it was lost" in page
-    assert "<details><summary>ValueError this job fails</summary>" in page
+    assert '<details><summary><span class="jobs-message">ValueError this job fails</span></summary>' in page
     event = JobEvent.objects.get()
     assert url("failedjob", "change", job) in boss.get(url("jobevent", "change", event.pk)).content.decode()
+
+
+def headings(page: Any) -> list[str]:
+    """What is written above the columns of a list."""
+    return [re.sub(r"<[^>]*>", "", str(header["text"])) for header in result_headers(page.context["cl"])]
+
+
+@pytest.mark.parametrize("model", ["job", "failedjob", "completedjob"])
+def test_the_id_is_called_so(model: str, one_of_each: dict[str, object], boss: Client) -> None:
+    assert "id" in headings(boss.get(url(model)))
+
+
+def test_a_job_says_that_it_is_suspect_only_if_it_is(boss: Client) -> None:
+    job = Jobs.push("trial.noop")
+    assert "A worker was lost" not in boss.get(url("job", "change", job)).content.decode()
+    Job.objects.update(suspect=True)
+    assert "A worker was lost" in boss.get(url("job", "change", job)).content.decode()
+
+
+def test_the_schedules_page_says_when_an_entry_runs_and_whether_it_does(boss: Client) -> None:
+    schedule = {
+        "on": {"handler": "trial.noop", "cron": "7 3 * * *", "queue": "default"},
+        "off": {"handler": "trial.noop", "cron": "8 3 * * *", "enabled": False},
+    }
+    made = {"handler": "trial.noop", "cron": "9 3 * * *", "queue": "mail"}
+    ScheduleEntry.objects.bulk_create(
+        [
+            *(ScheduleEntry(name=name) for name in ("on", "off", "gone")),
+            ScheduleEntry(name="stopped", enabled=False, definition=made),
+            ScheduleEntry(name="broken", definition={"handler": "none", "cron": "61 * * * *"}),
+        ]
+    )
+    with override_settings(JOBS_SCHEDULE=schedule):
+        page = boss.get(url("scheduleentry"))
+        details = boss.get(url("scheduleentry", "change", "on")).content.decode()
+        changes = page.context["cl"]
+        states = {row.name: strip_tags(changes.model_admin.state_badge(row)) for row in changes.result_list}
+    text = page.content.decode()
+    assert states == {
+        "on": "enabled",
+        "off": "disabled",
+        "gone": "not in the schedule",
+        "stopped": "disabled",
+        "broken": "not in the schedule",
+    }
+    assert all(expression in text for expression in ("7 3 * * *", "8 3 * * *", "9 3 * * *"))
+    assert "7 3 * * *" in details
+    assert "trial.noop" in details
 
 
 # -- the rest ---------------------------------------------------------------------------------------------------------

@@ -258,6 +258,16 @@ def test_it_never_leaves_the_screen(name: str, width: int, height: int) -> None:
     assert max(measure.measure(line).maximum for line in lines) <= width
 
 
+@pytest.mark.parametrize("width", [50, 80])
+def test_a_low_terminal_shows_the_slots_that_are_busy(width: int) -> None:
+    board = Board()
+    worker = Started("w", "host.example", 1, ["default"], 12, "pool", 40.0)
+    board.take(News(100.0, worker, Standing("running", 1, 127.0, [job(slot=11)]), {}, {}, (), ()))
+    text = drawn(board.picture(101.0), width, 16)
+    assert "more" in text
+    assert "12 reports.monthly" in text
+
+
 def test_nothing_of_a_job_moves_the_cursor() -> None:
     text = drawn(busy(), 120, 40)
     assert "\x1b" not in text

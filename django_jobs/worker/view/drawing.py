@@ -67,14 +67,14 @@ class _Sheet:
     def below(self, most: int) -> list[Text]:
         """Slots, and below them the numbers in short."""
         numbers = [Text(""), *self.in_short(), Text("")]
-        return [*self.cut(self.slots(), max(most - len(numbers), 2)), *numbers]
+        return [*self.slots(max(most - len(numbers), 2)), *numbers]
 
     def beside(self, most: int) -> list[Text]:
         """Slots, and beside them the numbers."""
-        slots, numbers = self.slots(), self.numbers()
-        tall = min(max(len(slots), len(numbers)), max(most, 2))
+        numbers = self.numbers()
+        tall = min(max(len(self.picture.slots) + 1, len(numbers)), max(most, 2))
         lines = []
-        for left, right in zip_longest(self.cut(slots, tall), self.cut(numbers, tall)):
+        for left, right in zip_longest(self.slots(tall), self.cut(numbers, tall)):
             line = Text("") if left is None else left.copy()
             line.no_wrap = True
             line.pad_right(self.width - SIDE - line.cell_len)
@@ -144,12 +144,15 @@ class _Sheet:
         label.append(most, style="dim")
         return [self.clipped(label), Text("")]
 
-    def slots(self) -> list[Text]:
-        room = self.left_width
+    def slots(self, most: int) -> list[Text]:
+        """A line for each slot. Where they do not all fit, the busy ones come first."""
+        room, shown = self.left_width, self.picture.slots
+        if len(shown) >= most:
+            shown = sorted(shown, key=lambda slot: not slot.handler)
         busy = sum(1 for slot in self.picture.slots if slot.handler)
         title = f"{busy} of {len(self.picture.slots)} busy" if self.picture.slots else ""
         named = len(self.picture.workers) > 1
-        return [self.title(_("Slots"), room, title), *(self.slot(slot, room, named) for slot in self.picture.slots)]
+        return self.cut([self.title(_("Slots"), room, title), *(self.slot(slot, room, named) for slot in shown)], most)
 
     def slot(self, slot: Slot, room: int, named: bool) -> Text:
         line = Text().append(f"  {slot.number:>2} ", style="dim")

@@ -10,6 +10,7 @@ import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,6 +32,7 @@ from ..ids import parse_id
 from ..maintenance.states import state_meant
 from ..names import check_queue
 from ..store import store_of
+from ..worker.interrupts import Patience
 from ..worker.order import Asked
 
 if TYPE_CHECKING:
@@ -131,6 +133,12 @@ class JobsCommand(BaseCommand):
             return "" if store is None else store.not_ready()
         except (DatabaseError, InterfaceError, ImproperlyConfigured):
             return ""
+
+    def check_ready(self, backend: Backend) -> None:
+        """End with 1 where the tables are missing or older than the code. A store that is away is waited for later."""
+        with suppress(StoreUnavailable), Patience(conf.lease_seconds / 2):
+            if problem := backend.not_ready():
+                raise CommandError(problem)
 
     def check_workable(self, backend: Backend) -> None:
         """End with 1 where no worker can work on what is enqueued there."""

@@ -61,6 +61,15 @@ def test_the_loop_dispatches_to_the_second_and_ends_when_it_is_told_to(queue: Da
     assert "dispatched tick, due " in loop.text
 
 
+def test_the_loop_says_what_to_do_when_the_tables_are_missing(tmp_path: Path) -> None:
+    env = {**os.environ, "TESTPROJECT_DATABASE": "sqlite", "TESTPROJECT_ALL_DATABASES": "0", "TESTPROJECT_NAME": "bare"}
+    env["TESTPROJECT_VAR"] = str(tmp_path)
+    command = [sys.executable, "manage.py", "jobs_cronjob_work"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "manage.py migrate" in done.stderr
+
+
 def test_a_slow_inline_entry_delays_no_other(queue: DatabaseBackend, proof: Path) -> None:
     """Inline entries run in processes of their own; a guard keeps the slow one from overlapping itself."""
     with cron(queue, environment={"SCHEDULE_PROOF": str(proof)}, JOBS_SCHEDULE=MIXED) as loop:

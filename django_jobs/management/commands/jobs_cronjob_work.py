@@ -57,6 +57,7 @@ class Command(CronCommand):
             hear_of_the_end_of_the_parent(signal.SIGTERM)
         if not stop.installed:
             stop.install()
+        self.check_ready(self.backend(options))
         desk = make_desk(inline=False, execute=run_attempt_here)
         work = Work(desk)
         tell = self.tell if options["verbosity"] else lambda reports: None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -15,7 +14,6 @@ from django.utils.translation import gettext_lazy
 
 from ...backends import Backend, get_backend
 from ...conf import ISOLATIONS, SHOWS, conf
-from ...exceptions import StoreUnavailable
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...maintenance.stats import backlog
@@ -24,7 +22,6 @@ from ...worker.beside import Companion
 from ...worker.console import MOST_COUNTED, Console
 from ...worker.coordinator import Coordinator, Limits
 from ...worker.housekeeping import Chore
-from ...worker.interrupts import Patience
 from ...worker.order import Asked, Order
 from ...worker.service import Service
 from ...worker.shows import console_for, has_rich, has_terminal
@@ -335,9 +332,7 @@ class Command(JobsCommand):
     def check_backend(self, backend: Backend) -> None:
         """End with 1 where there is nothing to work on."""
         self.check_workable(backend)
-        with suppress(StoreUnavailable), Patience(conf.lease_seconds / 2):  # one that is away is waited for
-            if problem := backend.not_ready():
-                raise CommandError(problem)
+        self.check_ready(backend)
 
     def note(self, order: Order, asked: WorkerOptions) -> None:
         """Say what was asked for and has no effect."""

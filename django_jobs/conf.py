@@ -223,7 +223,7 @@ class Conf:
         "What becomes of ticks that were missed: nothing, the last one is made up for, or all are.",
     )
     schedule_catch_up_limit: Setting[int] = Setting(
-        10, whole(1), "How many missed ticks of an entry are made up for at most, the latest."
+        10, whole(1, 10_000), "How many missed ticks of an entry are made up for at most, the latest."
     )
 
     schedule_grace: Setting[float] = Setting(

@@ -203,7 +203,7 @@ def run_attempt(
     kind, result, recorded, delay, *_, queue, service, stored = outcome
     after = None if delay is None else _delay_of(claim.id, delay)
     took = time.monotonic() - started
-    return Outcome(kind, result, recorded, after, took, _keep_seconds(definition, handler), queue, service, stored)
+    return Outcome(kind, result, recorded, after, took, seconds_kept(definition, handler), queue, service, stored)
 
 
 def _run(claim: Claim, invocation: Invocation, guard: Guard, timeout: float | None) -> Outcome:
@@ -230,7 +230,7 @@ def _run_atomically(claim: Claim, invocation: Invocation, guard: Guard, store: S
         outcome = _run(claim, invocation, guard, timeout)
         if outcome.kind != OutcomeKind.COMPLETED:
             raise RolledBack(outcome)
-        keep = _keep_seconds(definition, invocation.handler_class)
+        keep = seconds_kept(definition, invocation.handler_class)
         return complete(outcome._replace(seconds=time.monotonic() - started, keep_seconds=keep))
 
 
@@ -377,7 +377,7 @@ def result_json(value: Any) -> str:
     return text
 
 
-def _keep_seconds(definition: JobDefinition, handler: type) -> int | None:
+def seconds_kept(definition: JobDefinition, handler: type) -> int | None:
     """How long the completed record stays: by the job, its handler, its queue or the site, in this order."""
     if definition.ttl is not UNSET:
         return definition.ttl
@@ -428,7 +428,7 @@ def _delay_of(job_id: str, given: Any) -> float | None:
 
 def keep_seconds(claim: Claim) -> int | None:
     """How long the completed record of a claim stays, where its outcome does not say."""
-    return _keep_seconds(envelope.decode(claim.body), registry.get(claim.handler))
+    return seconds_kept(envelope.decode(claim.body), registry.get(claim.handler))
 
 
 def _custom_delay(invocation: Invocation, error: BaseException) -> float | None:

@@ -16,6 +16,7 @@ from ..definition import JobDefinition, LocalPayload, checked_options, whole
 from ..definition import seconds as duration
 from ..exceptions import InvalidDefinition, InvalidHandler, InvalidSchedule, JobsError, UnknownHandler
 from ..handlers.command import parse_command
+from .decisions import MOST_MADE_UP_FOR
 from .entries import Entry, Hook, Problem
 from .frequency import Frequency, flag, step
 
@@ -206,7 +207,7 @@ class EntryBuilder(Frequency):
     @step
     def catch_up_limit(self, limit: int) -> Self:
         """At most so many missed ticks are made up for, the latest."""
-        return self._with(catch_up_limit=whole("catch_up_limit", limit, 1, 1_000_000))
+        return self._with(catch_up_limit=whole("catch_up_limit", limit, 1, MOST_MADE_UP_FOR))
 
     @step
     def when(self, *conditions: Hook) -> Self:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from .entries import Entry
 from .ticks import Tick, ticks
 from .timing import Timing
 
-MOST_COUNTED = 10_000
-"""Of missed ticks: an outage of a month has millions of seconds."""
+MOST_MADE_UP_FOR = 10_000
+MOST_COUNTED = 2 * MOST_MADE_UP_FOR
+"""Of missed ticks, those are counted for sure: an outage of a month has millions of seconds."""
+STRIDE = timedelta(hours=1)
 
 
 class Decision(NamedTuple):
@@ -50,8 +52,14 @@ def judged(found: Sequence[Tick], on_time_from: datetime, catch_up: str, limit: 
 @lru_cache(maxsize=16)  # thousands of entries may have the same timing; and an answer may be long
 def latest_ticks(timing: Timing, *, after: datetime, until: datetime) -> tuple[Tick, ...]:
     """The ticks after `after`, up to and at `until`; of very many, some thousands of the latest."""
-    while True:
-        found = tuple(islice(ticks(timing, after=after, until=until), MOST_COUNTED + 1))
-        if len(found) <= MOST_COUNTED:
-            return found
-        after += (until - after) / 2
+    found = tuple(islice(ticks(timing, after=after, until=until), MOST_COUNTED + 1))
+    if len(found) <= MOST_COUNTED:
+        return found
+    backwards: list[tuple[Tick, ...]] = []  # stride by stride, as nothing tells where in the time they are
+    count = 0
+    while count < MOST_COUNTED:
+        start = max(after, until - STRIDE)
+        backwards.append(tuple(ticks(timing, after=start, until=until)))
+        count += len(backwards[-1])
+        until = start
+    return tuple(chain.from_iterable(reversed(backwards)))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from .. import registry
+from ..api import Jobs
 from ..backends import JobRecord, archive, get_backend
 from ..conf import conf
 from ..logs import get_logger
 from ..models import ScheduleTick, TickState
 from ..redaction import clip
+from ..runtime import seconds_kept
 from ..store import store_of
 from .desk import Desk
 from .entries import Entry
 from .hooks import Occasion, describe, tell_ended
+from .launch import job_of
 from .ledger import ERROR_BYTES, NO_RECORD, ROWS, Ending, Ledger
 from .requirements import WAIT, Verdict, verdict
 from .runs import Runs
@@ -25,6 +29,7 @@ logger = get_logger("schedule")
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(seconds=30)
 """Between two looks at a tick that waits, or whose job another backend keeps."""
+DELETED = Ending(TickState.FAILED, "deleted", "its job was deleted")
 LOST = Ending(TickState.FAILED, "lost", "the process in which it ran was lost")
 
 
@@ -46,11 +51,31 @@ class FollowUp:
         closed = ROWS
         while closed == ROWS:
             ended = self.ledger.finished_here(turn.now, here)
-            closed = self._close_all(ended, self.ledger.endings({t.job_id for t in ended}), turn)
+            closed = self._close_all(ended, self._endings(ended, turn.now), turn)
         for tick in self.ledger.dispatched_elsewhere(turn.now, here):
             self._ask_backend(tick, turn)
         lost = list(self.ledger.open_ticks(TickState.RUNNING, turn.now)[:ROWS])
         self._close_all(lost, dict.fromkeys((t.job_id for t in lost), LOST), turn)
+
+    def _endings(self, ended: Iterable[ScheduleTick], now: datetime) -> dict[Any, Ending]:
+        """How the jobs of these ticks have ended."""
+        ticks = {tick.job_id: tick for tick in ended}
+        endings = self.ledger.endings(ticks)
+        gone = [job_id for job_id, ending in endings.items() if ending is NO_RECORD]
+        return endings | {job_id: DELETED for job_id in gone if self._would_be_kept(ticks[job_id], now)}
+
+    def _would_be_kept(self, tick: ScheduleTick, now: datetime) -> bool:
+        """Whether the record of the tick's job, had it completed, would be there still."""
+        entry = self.desk.schedule.everything.get(tick.name)
+        if entry is None:
+            return False
+        try:
+            job = Jobs.prepare(job_of(entry, self._at(tick)))
+            keep = seconds_kept(job, registry.get(job.handler))
+        except Exception:  # the code has changed: nobody can tell
+            return False
+        age = now - archive.aware(tick.decided_at, self.ledger.database)
+        return keep is None or age < timedelta(seconds=keep)
 
     def _close_all(self, some: list[ScheduleTick], endings: Mapping[Any, Ending], turn: Turn) -> int:
         """Close ticks, each as its job has ended; answers how many. What others close meanwhile is theirs."""
@@ -115,7 +140,11 @@ class FollowUp:
             is_new = now - at < timedelta(seconds=conf.missing_handler_grace)
             return WAIT if is_new else Verdict(refusal="the schedule does not have it any more")
         standings = self.ledger.standings(entry.requires, at) if entry.requires else {}
-        return verdict(entry.requires, at, standings)
+        everything = self.desk.schedule.everything
+        for name in standings:
+            if name in everything and not everything[name].enabled:
+                standings[name] = standings[name]._replace(enabled=False)
+        return verdict(entry.requires, at, standings, now)
 
 
 def _patience(since: datetime, now: datetime) -> timedelta:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ..models import TickState
 
+LONGEST_WAIT = timedelta(days=2)
+"""For an entry that is due and not looked at."""
 OPEN = (TickState.WAITING, TickState.DISPATCHED, TickState.RUNNING)
 
 
@@ -31,11 +33,12 @@ class Verdict(NamedTuple):
 READY, WAIT = Verdict(ready=True), Verdict()
 
 
-def verdict(requires: Sequence[str], at: datetime, standings: Mapping[str, Standing]) -> Verdict:
+def verdict(requires: Sequence[str], at: datetime, standings: Mapping[str, Standing], now: datetime) -> Verdict:
     """Whether a tick that is due `at` may start, by the standings of what it requires; a missing one is unknown.
 
     The tick of the required entry that counts is its last one up to `at`: it must have been decided upon, and must have
-    succeeded.
+    succeeded. One that is not looked at for days is waited for no longer: it may be of an environment that has no
+    scheduler.
     """
     waits = False
     for name in requires:
@@ -44,7 +47,11 @@ def verdict(requires: Sequence[str], at: datetime, standings: Mapping[str, Stand
             return Verdict(refusal=f"requires {name}, which there is not")
         if not standing.enabled:
             return Verdict(refusal=f"requires {name}, which is disabled")
-        if standing.look_at is None or standing.look_at <= at or standing.state in OPEN:
+        if standing.state in OPEN:
+            waits = True
+        elif standing.look_at is None or standing.look_at <= at:
+            if standing.look_at is not None and now - standing.look_at > LONGEST_WAIT:
+                return Verdict(refusal=f"requires {name}, which nobody runs here")
             waits = True
         elif not standing.state:
             return Verdict(refusal=f"requires {name}, which has not run yet")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from django_jobs.scheduler.children import chains
-from django_jobs.scheduler.decisions import Decision, judged, latest_ticks
+from django_jobs.scheduler.decisions import MOST_COUNTED, Decision, judged, latest_ticks
 from django_jobs.scheduler.entries import Entry
 from django_jobs.scheduler.ledger import guard_of, mark_of, next_look
 from django_jobs.scheduler.loop import next_boundary
@@ -59,8 +59,16 @@ def test_of_very_many_ticks_the_latest_are_found() -> None:
     timing = Timing.of("* * * * * *", "UTC", seconds=True)
     found = latest_ticks(timing, after=NOON - timedelta(days=400), until=NOON)
     assert found[-1].at == NOON
-    assert 2_000 < len(found) <= 10_000
+    assert MOST_COUNTED <= len(found) < 2 * MOST_COUNTED
     assert found[-1].at - found[0].at == timedelta(seconds=len(found) - 1)
+
+
+def test_of_very_many_ticks_the_latest_are_found_wherever_they_are() -> None:
+    """Each second of a working day, and nobody looks until the next morning."""
+    timing = Timing.of("* 9-16 * * * *", "UTC", seconds=True)
+    found = latest_ticks(timing, after=NOON.replace(hour=9), until=NOON.replace(day=4, hour=8))
+    assert found[-1].at == datetime(2026, 6, 3, 16, 59, 59, tzinfo=UTC)
+    assert len(found) >= MOST_COUNTED
 
 
 AHEAD = NOON + timedelta(hours=1)
@@ -83,14 +91,14 @@ AHEAD = NOON + timedelta(hours=1)
     ],
 )
 def test_whether_what_is_required_has_come_about(standing: Standing | None, expected: Any) -> None:
-    seen = verdict(["a"], NOON, {} if standing is None else {"a": standing})
+    seen = verdict(["a"], NOON, {} if standing is None else {"a": standing}, NOON)
     assert (seen.refusal or seen) == expected
 
 
 def test_one_that_failed_refuses_before_others_are_over() -> None:
     standings = {"a": Standing(True, AHEAD, "running"), "b": Standing(True, AHEAD, "failed")}
-    assert verdict(["a", "b"], NOON, standings).refusal == "requires b, whose tick is failed"
-    assert verdict([], NOON, {}) == READY
+    assert verdict(["a", "b"], NOON, standings, NOON).refusal == "requires b, whose tick is failed"
+    assert verdict([], NOON, {}, NOON) == READY
 
 
 def entry(name: str, **given: Any) -> Entry:

@@ -11,6 +11,8 @@ from .timing import Timing
 
 Hook = Callable[..., Any] | str
 """A callable, or its dotted path."""
+ERRORS = (Exception, SystemExit)
+"""What code of the site may raise: a `sys.exit()` in a hook ends no scheduler."""
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 

@@ -6,16 +6,16 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from django.utils.module_loading import import_string
 
 from .. import signals
+from ..awaiting import settled
 from ..logs import get_logger
 from ..models import TickState
 from ..redaction import presentable
-from .entries import Entry, Hook
+from .entries import ERRORS, Entry, Hook
 
 logger = get_logger("schedule")
 
@@ -53,12 +53,11 @@ def why_not(occasion: Occasion, *, maintenance: bool) -> str:
 
 
 def call(hook: Hook, occasion: Occasion) -> Any:
-    """What a condition or hook answers; it is given the occasion, if it takes something."""
+    """What a condition or hook answers; it is given the occasion, if it takes something, and may be `async def`."""
     act = import_string(hook) if isinstance(hook, str) else hook
-    return act(occasion) if _takes_one(act) else act()
+    return settled(act(occasion) if _takes_one(act) else act())
 
 
-@lru_cache(maxsize=1000)
 def _takes_one(act: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(act).parameters.values()
@@ -77,7 +76,7 @@ def run_hooks(kind: str, occasion: Occasion) -> str:
 def _error_of(kind: str, hook: Hook, occasion: Occasion) -> str:
     try:
         call(hook, occasion)
-    except Exception as error:
+    except ERRORS as error:
         logger.exception("%s of the entry %s failed", kind, occasion.name)
         name = hook if isinstance(hook, str) else getattr(hook, "__qualname__", type(hook).__name__)
         return f"{kind} {name}: {describe(error)}\n"

@@ -147,6 +147,16 @@ class Ledger:
         rows.filter(seen_at__lt=on_time).update(seen_at=on_time)
         rows.update(timing_mark=mark, look_at=self.kept(now))
 
+    def come_back(self, now: datetime, grace: float) -> None:
+        """Where the store's clock was ahead and has been set right: go on from now, not when that time has come.
+
+        What is on time counts. What has been dispatched meanwhile has its tick, and is not dispatched again.
+        """
+        ahead, on_time = (self.kept(now + timedelta(seconds=seconds)) for seconds in (grace, -grace))
+        present = self.kept(now)
+        self.entries.filter(seen_at__gt=ahead).update(seen_at=on_time, look_at=present)
+        self.ticks.filter(state=TickState.DISPATCHED, look_at__gt=ahead).update(look_at=present)
+
     def _from(self, now: datetime, entry: Entry) -> dict[str, Any]:
         return {"seen_at": self.kept(now), "look_at": self.kept(next_look(entry.timing, now))}
 

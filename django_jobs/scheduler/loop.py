@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from .. import connections
 from ..conf import conf
 from ..logs import get_logger
 from .children import Children
@@ -63,6 +64,7 @@ class Loop:
 
     def _turn(self) -> None:
         """Look at what is due; an error waits for the next turn."""
+        connections.open_afresh()
         try:
             now = self._read_clock()
             if self._register_at is None or now >= self._register_at:
@@ -78,10 +80,14 @@ class Loop:
             self._failures = 0
         except Exception as error:
             self._failed(error)
+        finally:
+            connections.tidy()  # those that conditions and hooks have left broken
 
     def _read_clock(self) -> datetime:
-        self._read_at = time.monotonic()
+        self._read_at, before = time.monotonic(), self._now
         self._now = self.runner.ledger.now()
+        if before is not None and self._now < before:  # the clock was set back: what is ahead of it says nothing
+            self._register_at = None
         return self._now
 
     def _register(self, now: datetime) -> None:

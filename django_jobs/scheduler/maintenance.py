@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from ..conf import conf
 from ..logs import get_logger
+from .entries import ERRORS
 
 logger = get_logger("schedule")
 
@@ -30,6 +31,6 @@ def is_on() -> bool:
         if isinstance(asked, str):
             asked = import_string(asked)
         return bool(asked() if callable(asked) else asked)
-    except Exception:
+    except ERRORS:
         logger.exception("JOBS_MAINTENANCE does not tell whether this is maintenance; the schedule goes on")
         return False

@@ -10,7 +10,7 @@ from ..logs import get_logger
 from . import maintenance
 from .decisions import decide
 from .desk import Desk
-from .entries import Entry
+from .entries import ERRORS, Entry
 from .hooks import Occasion, describe, why_not
 from .launch import backend_of, joins
 from .ledger import next_look
@@ -49,7 +49,7 @@ class Planner:
     def _judged(self, entry: Entry, step: Step, is_maintenance: bool) -> Step:
         try:
             return step._replace(reason=why_not(Occasion(entry.name, step.at, entry), maintenance=is_maintenance))
-        except Exception as error:
+        except ERRORS as error:
             logger.exception("a condition of the entry %s failed", entry.name)
             return step._replace(error=f"a condition failed: {describe(error)}")
 

@@ -13,7 +13,7 @@ from ..models import TickState
 from ..retry import Target
 from . import maintenance
 from .desk import Desk
-from .entries import Entry
+from .entries import ERRORS, Entry
 from .hooks import Occasion, describe, why_not
 from .launch import job_of, run_here
 from .plans import NOT_STARTED, Report
@@ -54,7 +54,7 @@ def _rehearsed(desk: Desk, entry: Entry, at: datetime, enabled: bool, is_mainten
             return Report(entry.name, at, TickState.DISPATCHED, job_id=str(Jobs.dispatch(job_of(entry, at))))
         job_id = new_id()
         ran = run_here(entry, at, job_id, desk.execute, lambda: True)
-    except Exception as error:
+    except ERRORS as error:
         logger.exception("the entry %s could not be started", entry.name)
         return Report(entry.name, at, TickState.FAILED, NOT_STARTED, error=describe(error))
     archive.write(desk.ledger.database, ran.settlement, ran.definition)

@@ -62,8 +62,9 @@ class Runner:
     def register(self) -> list[str]:
         """Read the schedule, and make rows of what is new in it; answers their names."""
         self.desk.schedule.refresh()
-        entries = self.desk.schedule.entries.values()
-        return self.ledger.register(entries, self.ledger.marks(), now=self.ledger.now(), grace=conf.schedule_grace)
+        entries, now = self.desk.schedule.entries.values(), self.ledger.now()
+        self.ledger.come_back(now, conf.schedule_grace)
+        return self.ledger.register(entries, self.ledger.marks(), now=now, grace=conf.schedule_grace)
 
     def turn(self, now: datetime | None = None) -> Turn:
         """Decide what has come up to `now` (default: the store's present), and follow up what is open."""
@@ -116,8 +117,9 @@ class Runner:
 
     def _commit(self, plans: list[Plan], turn: Turn) -> None:
         """Write plans in one transaction; where that fails, one by one, so that one entry's error stops no other."""
+        now = self.ledger.now()  # what ran inline before may have taken its time: a lease counts from here
         try:
-            written = self._written(plans, turn.now)
+            written = self._written(plans, now)
             turn.was_in_the_way |= len({plan.name for plan, _, _ in written}) < len(plans)
         except Exception as error:
             if self.ledger.store.is_outage(error) and not isinstance(error, StoreBusy):
@@ -126,7 +128,7 @@ class Runner:
                 for plan in plans:
                     self._commit([plan], turn)
                 return
-            written = self._second_try(plans[0], error, turn.now)
+            written = self._second_try(plans[0], error, now)
         for plan, step, tick in written:
             self._proceed(plan, step, tick, turn)
 

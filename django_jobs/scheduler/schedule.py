@@ -32,13 +32,13 @@ class Schedule:
         made = self.ledger.made_here()
         if made == self._made:
             return
-        self._made = made
         here, problems = _entries_of(made)
         loaded = load().with_entries(here)
         ordered = order(loaded.entries)
         self.problems = (*loaded.problems, *problems, *ordered.problems)
         self.everything = {entry.name: entry for entry in ordered.entries}
         self.entries = {name: entry for name, entry in self.everything.items() if is_at_home(entry)}
+        self._made = made
 
 
 def _entries_of(made: Iterable[tuple[str, Any]]) -> tuple[list[Entry], list[Problem]]:

@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string, module_has_submodule
 
 from ..conf import SCHEDULE, conf
 from .builder import EntryBuilder, Scheduler
-from .entries import Entry, Problem
+from .entries import ERRORS, Entry, Problem
 from .mapping import builder_from_mapping
 
 SETTING = "JOBS_SCHEDULE"
@@ -71,7 +71,7 @@ def _builders() -> Iterator[EntryBuilder | Problem]:
     if isinstance(source, str):
         try:
             source = import_string(source)
-        except Exception as error:  # whatever the module raises as it is loaded
+        except ERRORS as error:  # whatever the module raises as it is loaded
             yield Problem("", f"{source!r:.200} can't be loaded ({error}).", "E020", SETTING)
             source = ()
     if not isinstance(source, str) and callable(source):
@@ -103,7 +103,7 @@ def _declared(origin: str, function: Callable[[Scheduler], object]) -> Iterator[
     scheduler = Scheduler(origin)
     try:
         function(scheduler)
-    except Exception as error:  # a site's own code; what it has declared so far stays
+    except ERRORS as error:  # a site's own code; what it has declared so far stays
         yield Problem("", f"schedule() failed: {type(error).__name__}: {error}", "E020", origin)
     yield from scheduler.builders
 

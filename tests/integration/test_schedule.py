@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connections
 
-from django_jobs import signals
+from django_jobs import Jobs, signals
 from django_jobs.backends import Supports, get_backend
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.backends.memory import MemoryBackend
@@ -287,6 +289,28 @@ def test_an_outcome_that_comes_after_the_run_was_taken_for_lost_is_dropped(site:
     assert not CompletedJob.objects.using(site.store.database).exists()
 
 
+def test_the_lease_of_an_inline_run_counts_from_its_start(site: Site) -> None:
+    """Not from the start of the turn: the entry before it may have run for long."""
+    other = site.scheduler(only=["neither"])
+
+    def slow(claim: Any, renew: Callable[[], bool]) -> Any:
+        if CompletedJob.objects.using(site.store.database).exists():
+            other.turn()  # somebody looks for what was lost
+        else:
+            site.passes(seconds=50)
+        return run(claim), []
+
+    def declare(s: Scheduler) -> None:
+        s.define("trial.noop").named("first").daily_at("02:00")
+        s.define("trial.noop").named("second").daily_at("02:00")
+
+    site.has(declare)
+    runner = site.scheduler(execute=slow)
+    runner.register()
+    site.passes(minutes=1)
+    assert states(runner.turn()) == [("first", "succeeded"), ("second", "succeeded")]
+
+
 # -- order and requirements ------------------------------------------------------------------------------------
 
 
@@ -328,6 +352,62 @@ def test_a_tick_is_skipped_where_what_it_requires_has_failed(site: Site) -> None
     site.passes(seconds=5)
     assert states(runner.turn()) == [("second", "skipped")]
     assert site.ticks("second") == [("02:00:00", "skipped", "requires first, whose tick is failed")]
+
+
+def test_a_job_that_was_deleted_is_no_success(site: Site) -> None:
+    runner = site.has(chain)
+    site.passes(minutes=1)
+    runner.turn()
+    assert Jobs.delete(str(Job.objects.using(site.store.database).get().pk))
+    site.passes(seconds=5)
+    assert states(runner.turn()) == [("second", "skipped")]
+    assert site.ticks("first") == [("02:00:00", "failed", "deleted")]
+
+
+def test_a_job_whose_record_is_not_kept_has_succeeded(site: Site) -> None:
+    runner = site.has(
+        lambda s: s.define("trial.noop").named("a").daily_at("02:00").queue("default").with_options(ttl=0)
+    )
+    site.passes(minutes=1)
+    runner.turn()
+    work_off(site.store)
+    assert not CompletedJob.objects.using(site.store.database).exists()
+    runner.turn()
+    assert site.ticks() == [("02:00:00", "succeeded", "the job left no record")]
+
+
+def done_yesterday(site: Site) -> None:
+    runner = site.has(chain)
+    site.passes(minutes=1)
+    for _ in range(3):
+        runner.turn()
+        work_off(site.store)
+        site.passes(seconds=5)
+    assert [tick[1] for tick in site.ticks()] == ["succeeded", "succeeded"]
+    site.passes(days=1)
+
+
+def test_an_entry_that_is_disabled_in_the_code_does_not_stand_for_its_last_success(site: Site) -> None:
+    def declare(s: Scheduler) -> None:
+        s.define("trial.noop").named("first").daily_at("02:00").queue("default").enabled(False)
+        s.define("trial.noop").named("second").daily_at("02:00").queue("default").requires("first")
+
+    done_yesterday(site)
+    site.has(declare).turn()
+    assert site.ticks("second")[-1] == ("02:00:00", "skipped", "requires first, which is disabled")
+
+
+def test_an_entry_that_nobody_looks_at_is_not_waited_for_for_ever(site: Site) -> None:
+    def declare(s: Scheduler) -> None:
+        s.define("trial.noop").named("first").daily_at("02:00").queue("default").environments("elsewhere")
+        s.define("trial.noop").named("second").daily_at("02:00").queue("default").requires("first")
+
+    done_yesterday(site)
+    runner = site.has(declare)
+    assert states(runner.turn()) == [("second", "waiting")]  # somebody elsewhere may still decide
+    site.passes(days=3)
+    runner.follow_up()
+    assert site.ticks("second")[-1] == ("02:00:00", "skipped", "requires first, which nobody runs here")
 
 
 def test_yesterdays_success_does_not_count_while_todays_tick_is_undecided(site: Site) -> None:
@@ -435,6 +515,47 @@ def test_conditions_decide_and_get_the_occasion_if_they_take_it(site: Site) -> N
     assert [r.name for r in turn.reports if r.failed_to_start] == ["broken"]
     assert "ZeroDivisionError" in ScheduleTick.objects.using(site.store.database).get(name="broken").notes
     assert (seen[0].name, seen[0].local.hour) == ("yes", 2)
+
+
+def test_code_of_the_site_that_exits_ends_no_scheduler(site: Site, settings: Any) -> None:
+    def declare(s: Scheduler) -> None:
+        s.define("trial.noop").named("a").daily_at("02:00").queue("default").when(lambda: sys.exit("no"))
+        s.define("trial.noop").named("b").daily_at("02:00").queue("default").before(lambda: sys.exit("no"))
+        s.define("trial.noop").named("c").daily_at("02:00").on_success(lambda: sys.exit("no"))
+        s.define("trial.noop").named("d").daily_at("02:00").queue("default")
+
+    runner = site.has(declare)
+    settings.JOBS_MAINTENANCE = lambda: sys.exit("no")
+    site.passes(minutes=1)
+    assert sorted(states(runner.turn())) == [
+        *(("a", "failed"), ("b", "dispatched"), ("c", "succeeded"), ("d", "dispatched")),
+    ]
+    notes = {tick.name: tick.notes for tick in ScheduleTick.objects.using(site.store.database).all()}
+    assert all("SystemExit: no" in notes[name] for name in "abc")
+
+
+@dataclasses.dataclass
+class Is:
+    """A condition that has no hash."""
+
+    answer: bool
+
+    def __call__(self) -> bool:
+        return self.answer
+
+
+async def no() -> bool:
+    return False
+
+
+def test_conditions_may_be_unhashable_or_asynchronous(site: Site) -> None:
+    def declare(s: Scheduler) -> None:
+        s.define("trial.noop").named("a").daily_at("02:00").when(Is(True))
+        s.define("trial.noop").named("b").daily_at("02:00").when(no)
+
+    runner = site.has(declare)
+    site.passes(minutes=1)
+    assert states(runner.turn()) == [("a", "succeeded"), ("b", "skipped")]
 
 
 def test_in_maintenance_only_those_run_that_may(site: Site, settings: Any) -> None:
@@ -696,6 +817,33 @@ def test_a_tick_that_has_a_row_already_is_not_dispatched_again(site: Site) -> No
     assert states(runner.turn()) == [("often", "dispatched")]
     assert [tick[0] for tick in site.ticks()] == ["02:00:00", "02:01:00", "02:02:00"]
     assert site.jobs() == 3
+
+
+def test_a_clock_that_was_far_ahead_and_is_set_right_stops_nothing(site: Site) -> None:
+    runner = site.has(every_minute)
+    site.passes(minutes=1)
+    runner.turn()
+    site.passes(days=365)
+    runner.turn()
+    site.passes(days=-365)
+    for _ in range(2):
+        site.passes(minutes=1)
+        runner.register()
+        work_off(site.store)
+        runner.turn()
+    ticks = ScheduleTick.objects.using(site.store.database).filter(instant__lt=site.now).order_by("instant")
+    assert [f"{tick.instant:%H:%M}" for tick in ticks] == ["02:00", "02:01", "02:02"]
+    assert not ScheduleTick.objects.using(site.store.database).filter(state="dispatched", instant__gt=site.now).exists()
+
+
+def test_a_schedule_that_could_not_be_read_is_read_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.settings.JOBS_SCHEDULE = nightly
+    runner = site.scheduler()
+    with monkeypatch.context() as patch:
+        patch.setattr("django_jobs.scheduler.schedule.order", lambda entries: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            runner.register()
+    assert runner.register() == ["nightly"]
 
 
 # -- entries of the database -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import ScheduleTick
@@ -118,3 +119,38 @@ def test_a_turn_that_fails_is_tried_again_after_a_while(
         found._turn()
         assert found._idle_seconds() == pytest.approx(wait)
     assert "a turn of the schedule failed; trying again" in caplog.text
+
+
+def test_a_clock_that_was_set_back_has_the_whole_schedule_read(loop: Callable[..., Loop], clock: Clock) -> None:
+    found = loop(every_second)
+    found._turn()
+    clock.now += timedelta(days=365)
+    found._turn()
+    clock.now -= timedelta(days=365)
+    found._turn()
+    assert found._register_at == datetime(2026, 6, 3, 12, 1, tzinfo=UTC)
+    assert found._look_at is not None
+    assert found._look_at <= clock.now + timedelta(seconds=1)
+
+
+def test_a_connection_that_a_condition_finds_broken_is_made_anew(
+    loop: Callable[..., Loop], clock: Clock, jobs_on: DatabaseBackend
+) -> None:
+    """A site's own connection, of another alias than the schedule's; the server has dropped it."""
+    alias = next(alias for alias in connections if alias != jobs_on.database)
+
+    def asks() -> bool:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+
+    found = loop(lambda s: s.define("trial.noop").named("a").every_minute().queue("default").when(asks))
+    found._turn()
+    for _ in range(3):
+        clock.now += timedelta(minutes=1)
+        found._turn()
+        connection = connections[alias]
+        if connection.connection is not None and clock.now.minute == 1:
+            connection.connection.close()  # Django takes it to be open still
+    states = list(ScheduleTick.objects.using(jobs_on.database).order_by("instant").values_list("state", flat=True))
+    assert states == ["dispatched", "failed", "dispatched"]

@@ -189,6 +189,12 @@ class JobsCommand(BaseCommand):
         if question and input(f"{question} [y/N] ").strip().lower() not in ("y", "yes", _("yes")):
             raise CommandError(refused)
 
+    def note_unknown_queues(self, names: Iterable[str]) -> None:
+        """Say on stderr which of these queues the settings do not name: it may be a slip."""
+        for name in names:
+            if name not in conf.queue_names():
+                self.stderr.write(_("Note: the queue '%(queue)s' is not in JOBS_QUEUES.") % {"queue": name})
+
     def complain(self, message: str) -> None:
         """Say on stderr what went wrong with a part of the work."""
         self.stderr.write(self.style.ERROR(message))

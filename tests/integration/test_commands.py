@@ -596,6 +596,12 @@ def test_stats_as_a_table(store: DatabaseBackend) -> None:
     assert not any(line != line.rstrip() for line in lines)
 
 
+def test_a_dispatch_to_a_queue_of_no_settings_is_told_of(store: DatabaseBackend) -> None:
+    done = run("jobs_dispatch", "trial.noop", "--queue", "mial")
+    assert (done.code, "'mial' is not in JOBS_QUEUES" in done.err) == (0, True)
+    assert run("jobs_dispatch", "trial.noop").err == ""
+
+
 def test_stats_of_one_queue(store: DatabaseBackend) -> None:
     Jobs.push("trial.noop")
     assert [queue["queue"] for queue in run("jobs_stats", "--queue", "mail", "--json").json["queues"]] == ["mail"]

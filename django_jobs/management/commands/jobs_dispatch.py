@@ -83,6 +83,7 @@ class Command(JobsCommand):
                         self.stdout.write(ref)
         except (InvalidDefinition, UnknownHandler) as error:
             raise CommandError(str(error), returncode=USAGE) from error
+        self.note_unknown_queues([planned.queue])
         self.report(planned, ids, options)
 
     def dispatched(self, job: JobBuilder, count: int, *, here: bool) -> Iterator[JobRef]:

@@ -336,9 +336,7 @@ class Command(JobsCommand):
 
     def note(self, order: Order, asked: WorkerOptions) -> None:
         """Say what was asked for and has no effect."""
-        for name in order.names:
-            if name not in conf.queue_names():
-                self.stderr.write(_("Note: the queue '%(queue)s' is not in JOBS_QUEUES.") % {"queue": name})
+        self.note_unknown_queues(order.names)
         if asked.max_workers is not None and isolation_of(order, asked) == "inline":
             self.stderr.write(
                 _("Note: --max-workers is ignored, as the jobs run in this process, one after the other.")

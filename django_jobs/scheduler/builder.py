@@ -65,7 +65,7 @@ class Scheduler:
         return self.define("callable", payload)
 
     def shell(self, command: Any) -> EntryBuilder:
-        """A new entry for the handler `shell`."""
+        """A new entry for a handler of the site's own with the key `shell`: none is built in."""
         return self.define("shell", command)
 
 

@@ -86,6 +86,13 @@ class Port:
                     logger.error("a message of %d bytes is not ours: a job wrote into the worker's socket", size)
         return None
 
+    def is_empty(self) -> bool:
+        """Whether no message waits."""
+        try:
+            return not self.end.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        except OSError:
+            return True
+
     def is_closed(self) -> bool:
         """Whether nothing comes any more, as the other end is closed."""
         try:

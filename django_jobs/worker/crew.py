@@ -25,7 +25,7 @@ from . import orphans
 from .channel import Port
 from .child import JOBS, Child
 from .interrupts import CANCELLING, AlarmGuard, die_with_parent
-from .slots import Slots
+from .slots import CLOSED, Slots
 from .terms import Terms
 
 
@@ -139,6 +139,7 @@ class Crew:
             task.add_done_callback(self._at_work.discard)
             if alone:
                 await self._finish()
+                self._reopen()
             done += kind == JOBS
         await self._finish()
         return True
@@ -160,9 +161,21 @@ class Crew:
         return message
 
     async def _finish(self) -> None:
-        """Until nothing is at work."""
-        while self._at_work:
-            await asyncio.wait(self._at_work)
+        """Until nothing is at work. Places that are free meanwhile say that they take nothing: so the coordinator lets
+        no job wait for them.
+        """
+        while True:
+            for place in self._places:
+                if not self.slots.message(place.slot):
+                    self.slots.shut(place.slot)
+            if not self._at_work:
+                return
+            await asyncio.wait(self._at_work, return_when=asyncio.FIRST_COMPLETED)
+
+    def _reopen(self) -> None:
+        for place in self._places:
+            if self.slots.message(place.slot) == CLOSED:
+                self.slots.leave(place.slot)
 
     def _has_left_something(self) -> bool:
         """Whether a job that was ended early has left processes, which end with the crew."""

@@ -29,7 +29,7 @@ from .console import Running
 from .interrupts import CANCELLING
 from .memory import resident_mb
 from .pace import Pace
-from .slots import Slots
+from .slots import CLOSED, Slots
 from .template import Death, Template, kill_group
 from .terms import Terms
 
@@ -187,7 +187,7 @@ class Pool:
     def room(self) -> int:
         """How many claims more are wanted."""
         in_hand = self.in_hand
-        if in_hand >= self.size and self._stuck():
+        if self._stuck():
             return 0  # what is claimed now would only be given back in a second
         target = self.pace.target()
         if in_hand > target - min(conf.claim_batch, target // 2) and in_hand >= self.size:
@@ -195,9 +195,9 @@ class Pool:
         return max(min(target - in_hand, conf.claim_batch), 0)
 
     def _stuck(self) -> bool:
-        """Whether every child has been at its job for longer than claims may wait."""
+        """Whether every slot has been busy, or closed, for longer than claims may wait."""
         since = time.monotonic() - STALE_SECONDS
-        return all(self._slots.job(slot) and self._slots.started(slot) < since for slot in range(self.size))
+        return all(self._slots.message(slot) and self._slots.started(slot) < since for slot in range(self.size))
 
     def claims(self) -> list[Claim]:
         """The claims that are here."""
@@ -467,12 +467,15 @@ class Pool:
 
     def _find_lost(self) -> None:
         """A child that is killed between taking a message and saying so leaves no trace: what nobody has is given
-        back. Messages are taken in their order, so whatever is older than one that was taken has been taken too.
+        back. All have been taken where none waits in the socket, and else those that are older than one that was taken:
+        they are taken in their order.
         """
+        if not self._sent:
+            return
         held = {self._slots.message(slot) for slot in range(self.size)}
-        self._taken = max(self._taken, *held)
-        idle = not self._backlog and not any(held)
-        gone = {s.message for s in self._sent.values() if s.message not in held and (idle or s.message < self._taken)}
+        self._taken = max({self._taken, *held} - {CLOSED})
+        every = self._children_end.is_empty()
+        gone = {s.message for s in self._sent.values() if s.message not in held and (every or s.message < self._taken)}
         now = time.monotonic()
         self._missed = {message: self._missed.get(message, now) for message in gone}
         lost = {message for message, since in self._missed.items() if now - since > LOST_AFTER_SECONDS}

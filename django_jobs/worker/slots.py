@@ -13,6 +13,9 @@ from .memory import shared_file
 
 _PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED, _CONDEMNED = range(9)
 _FIELDS = 9
+CLOSED = 2**64 - 1
+"""In place of a message: the slot is free, and its child takes nothing for it until it has ended, or has what it has
+in its other slots."""
 
 
 class Slots:
@@ -80,6 +83,10 @@ class Slots:
         self._whole[at + _MESSAGE] = 0
         self._real[at + _DEADLINE] = math.inf
 
+    def shut(self, slot: int) -> None:
+        """The child takes nothing for this slot, which is free."""
+        self._whole[self._at(slot) + _MESSAGE] = CLOSED
+
     # -- read by the coordinator ------------------------------------------------------------------------------
 
     def pid(self, slot: int) -> int:
@@ -87,7 +94,7 @@ class Slots:
         return self._whole[self._at(slot) + _PID]
 
     def message(self, slot: int) -> int:
-        """The message that the child works on; 0 while it waits."""
+        """The message that the child works on; 0 while it waits for one, `CLOSED` while it does not."""
         return self._whole[self._at(slot) + _MESSAGE]
 
     def job(self, slot: int) -> int:

@@ -107,3 +107,19 @@ def test_a_crew_is_replaced_after_so_many_jobs_once_those_at_work_are_done(queue
         wait_finished(queue)
     assert counts(queue) == {"completed": 12}
     assert len({line.split()[2] for line in lines(proof)}) == 3
+
+
+def test_no_job_waits_for_a_crew_that_only_ends_what_it_has(queue: DatabaseBackend, tmp_path: Path) -> None:
+    """Another worker has it, however long that takes."""
+    gate = tmp_path / "gate"
+    slow, quick = Jobs.push("trial.gate", {"gate": str(gate)}), Jobs.push("trial.noop")
+    with crew(queue, 2, max_jobs_per_child=2) as w:
+        wait_until(lambda: quick.refresh().state == "completed", "the crew to have had its last job")
+        later = [Jobs.push("trial.noop") for _ in range(5)]
+        wait_until(lambda: any(ref.refresh().state == "running" for ref in later), "it to be claimed")
+        with worker(queue, "default", "--max-workers", "1"):
+            wait_until(lambda: all(ref.refresh().state == "completed" for ref in later), "the others to be done")
+        assert slow.refresh().state == "running"
+        gate.touch()
+        wait_finished(queue)
+    assert "not ours any more" not in w.text

@@ -110,6 +110,22 @@ def test_garbage_in_the_workers_sockets_stops_nobody(queue: DatabaseBackend, tex
         assert w.stop() == 0, w.text
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_job_whose_message_is_gone_does_not_wait_for_a_neighbour(queue: DatabaseBackend, tmp_path: Path) -> None:
+    """Nor for other messages to be taken after it."""
+    gate = tmp_path / "gate"
+    warm_up(handler="trial.noop")  # so that more is claimed than children can start
+    slow = Jobs.push("trial.gate", {"gate": str(gate)})
+    with worker(queue, "default", "--max-workers", "2", JOBS_MESSAGE_JOBS=1) as w:
+        wait_until(lambda: slow.refresh().state == "running", "a child to be busy")
+        _thief, robbed = Jobs.dispatch_many(Jobs.define(handler) for handler in ("trial.steal", "trial.noop"))
+        wait_until(lambda: robbed.refresh().state == "completed", "the job to be done all the same")
+        assert robbed.refresh().claim_no > 1, "nobody has robbed it"
+        gate.touch()
+        assert w.stop() == 0, w.text
+    assert slow.refresh().state == "completed"
+
+
 @pytest.mark.parametrize("isolation", ["pool", "fork"])
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_worker_whose_sockets_a_job_has_shut_makes_new_ones(queue: DatabaseBackend, isolation: str) -> None:

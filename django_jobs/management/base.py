@@ -258,8 +258,8 @@ def moment(text: str) -> datetime:
         when = parse_datetime(text)
         if when is None and (day := parse_date(text)) is not None:
             when = datetime.combine(day, time())
-        if when is None:
-            raise ValueError
+        if when is None or not datetime.min.year < when.year < datetime.max.year:
+            raise ValueError  # at the ends of the calendar, no time can be told in every zone
         return (timezone.make_aware(when) if timezone.is_naive(when) else when).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ArgumentTypeError(

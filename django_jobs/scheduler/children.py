@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,7 +37,9 @@ class Children:
         """Start a process for each chain of plans, and for entries of which a tick has come to its turn."""
         self.reap()
         busy = {(name, seen_at) for hands in self.alive.values() for name, seen_at in hands.items()}
-        for chain in chains(plans):
+        running = Counter(name for hands in self.alive.values() for name in hands)
+        # Those of which the fewest run come first: one that takes its time leaves room for others.
+        for chain in sorted(chains(plans), key=lambda chain: sum(running[plan.name] for plan in chain)):
             hands: dict[str, datetime | None] = {plan.name: plan.seen_at for plan in chain}
             if not busy.intersection(hands.items()):
                 self._start(hands, now)

@@ -173,6 +173,8 @@ class Frequency:
         if moments:
             if len(when) > 1:
                 raise InvalidSchedule("at: give one moment, or times of the day.")
+            if not datetime.min.year < moments[0].year < datetime.max.year:
+                raise InvalidSchedule(f"at: no time zone has {shown(when[0])}.", rule="E022")
             self._at = moments[0]
         else:
             self._at_times("at", _flat("at", when))

@@ -25,6 +25,9 @@ from .plans import NOT_STARTED, STORE_AWAY, Report
 
 logger = get_logger("schedule")
 
+LOST = "lost"
+"""In a report: the tick is in other hands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -102,7 +105,8 @@ class Runs:
                 self.ledger.store.record_events(ran.notes)
 
         report = self.end(tick, at, entry, ending, record=record)
-        follow(s)
+        if report.state != LOST:
+            follow(s)
         return report
 
     def end(
@@ -136,4 +140,4 @@ class Runs:
 
 def _lost(name: str, at: datetime) -> Report:
     logger.warning("the tick of %s due %s is not ours any more", name, at.isoformat())
-    return Report(name, at, "lost", "not ours any more")
+    return Report(name, at, LOST, "not ours any more")

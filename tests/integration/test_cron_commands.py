@@ -140,6 +140,16 @@ def test_the_list_has_the_next_and_the_last_run(jobs_on: DatabaseBackend) -> Non
     assert next(line for line in lines if line.startswith("here")).endswith("inline")
 
 
+def test_moments_at_the_ends_of_the_calendar_are_refused(jobs_on: DatabaseBackend) -> None:
+    for command in (
+        ("jobs_cronjob_test", "* * * * *", "--after", "0001-01-01T00:00:00+00:00"),
+        ("jobs_cronjob_run", "--test-time", "0001-01-01T00:00:00+00:00"),
+        ("jobs_cronjob_run", "--test-time", "9999-12-31T23:59:00+00:00"),
+    ):
+        with pytest.raises(CommandError, match="is not a moment"):
+            said(*command)
+
+
 def test_the_history_has_the_latest_ticks_first(jobs_on: DatabaseBackend) -> None:
     assert said("jobs_cronjob_history", "often") == "No tick yet.\n"
     said("jobs_cronjob_run")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_jobs.scheduler.children import chains
+from django_jobs.scheduler.children import MOST, Children, chains
 from django_jobs.scheduler.decisions import MOST_COUNTED, Decision, judged, latest_ticks
 from django_jobs.scheduler.entries import Entry
 from django_jobs.scheduler.ledger import guard_of, mark_of, next_look
@@ -134,6 +134,16 @@ def test_a_refused_plan_keeps_what_would_not_have_run() -> None:
 def test_plans_that_depend_on_each_other_stay_together_in_order() -> None:
     plans = [plan("a"), plan("b"), plan("c", depends_on=("a",)), plan("d", depends_on=("c", "b")), plan("e")]
     assert [[p.name for p in chain] for chain in chains(plans)] == [["a", "b", "c", "d"], ["e"]]
+
+
+def test_an_entry_that_takes_its_time_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Children, "reap", lambda self: None)
+    started: list[int] = []
+    children = Children(lambda act: started.append(1) or MOST + len(started), lambda names, now: None)
+    children.alive |= {pid: {"slow": NOON - timedelta(seconds=pid)} for pid in range(1, MOST)}  # one place is left
+    children.hand_out([plan("slow"), plan("other")], (), NOON)
+    assert [*children.alive.values()][-1] == {"other": NOON}
+    assert len(started) == 1
 
 
 def test_a_mark_differs_where_a_timing_does_and_only_there() -> None:

@@ -174,6 +174,7 @@ BAD = {
     "with_options(queue='mail')": ("E021", "queue: not an option of an entry. Use queue()."),
     "with_options(id='1')": ("E021", "id: not an option of an entry. What recurs can't have it."),
     "timezone('Nowhere')": ("E024", "timezone: 'Nowhere' is not a time zone"),
+    "at('9999-12-31T23:00+00:00')": ("E022", "at: no time zone has '9999-12-31T23:00+00:00'"),
     "cron('61 * * * *')": ("E022", "'61' is no minute"),
 }
 

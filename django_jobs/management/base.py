@@ -11,7 +11,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, time
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
@@ -258,7 +258,7 @@ def moment(text: str) -> datetime:
         when = parse_datetime(text)
         if when is None and (day := parse_date(text)) is not None:
             when = datetime.combine(day, time())
-        if when is None or not datetime.min.year < when.year < datetime.max.year:
+        if when is None or not MINYEAR < when.year < MAXYEAR:
             raise ValueError  # at the ends of the calendar, no time can be told in every zone
         return (timezone.make_aware(when) if timezone.is_naive(when) else when).astimezone(UTC)
     except (ValueError, OverflowError):

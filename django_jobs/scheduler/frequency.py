@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, time
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, time
 from functools import wraps
 from typing import Any, Self, TypeVar
 
@@ -173,7 +173,7 @@ class Frequency:
         if moments:
             if len(when) > 1:
                 raise InvalidSchedule("at: give one moment, or times of the day.")
-            if not datetime.min.year < moments[0].year < datetime.max.year:
+            if not MINYEAR < moments[0].year < MAXYEAR:
                 raise InvalidSchedule(f"at: no time zone has {shown(when[0])}.", rule="E022")
             self._at = moments[0]
         else:

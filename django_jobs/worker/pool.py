@@ -506,10 +506,11 @@ class Pool:
 
     def _rebuild(self) -> None:
         """The template has died, and the children with it: what they ran is lost, the rest goes on with new ones."""
-        if time.monotonic() < self._rebuild_at:
-            return
         if self._template.started:
             logger.error("the template process has died, or a job has shut its sockets; starting another")
+            self._template.close()
+        if time.monotonic() < self._rebuild_at:
+            return
         self._receive()
         running = {self._slots.job(slot) for slot in range(self.size)}
         for slot in range(self.size):
@@ -526,10 +527,10 @@ class Pool:
     def _reopen(self) -> None:
         """Go on with a new template and new children."""
         self._close()
+        self._rebuild_at = time.monotonic() + REBUILD_SECONDS  # at the earliest: the next one may die at its start
         try:
             self._open()
         except OSError as error:
-            self._rebuild_at = time.monotonic() + REBUILD_SECONDS
             logger.error("the template could not be started, and is tried again: %s", error)
 
     # -- back ---------------------------------------------------------------------------------------------------
@@ -648,7 +649,9 @@ class Pool:
     def _close(self) -> None:
         self._jobs.close()  # the children read the end of it, and leave
         deadline = time.monotonic() + CLOSE_SECONDS
-        while any(seat.alive for seat in self._seats) and (left := deadline - time.monotonic()) > 0:
+        while self._template.started and any(seat.alive for seat in self._seats):
+            if (left := deadline - time.monotonic()) <= 0:
+                break
             select.select([self._template.fileno()], [], [], left)
             deaths = self._template.deaths()
             if deaths is None:

@@ -302,3 +302,19 @@ def test_leases_are_renewed_while_a_long_job_runs(queue: DatabaseBackend, proof:
         wait_finished(queue)
     assert (inline.refresh().state, inline.refresh().claim_no) == ("completed", 1)
     assert FailedJob.objects.using(queue.database).count() == 0
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_template_that_dies_at_its_start_is_not_replaced_in_a_hurry(queue: DatabaseBackend, tmp_path: Path) -> None:
+    """As where the system is short of memory."""
+    ref, dying = Jobs.push("trial.noop"), tmp_path / "dying"
+    dying.touch()
+    program, environment = "tests/support/dying_forks.py", {"FORKS_DIE": str(dying)}
+    with WorkerProcess(queue.database, "default", program=program, environment=environment) as w:
+        wait_until(lambda: "starting another" in w.text, "the first template to die")
+        first = time.monotonic()
+        wait_until(lambda: w.text.count("starting another") > 3, "others to die")
+        assert time.monotonic() - first > 1.5
+        dying.unlink()
+        wait_until(lambda: ref.refresh().state == "completed", "the job to be done after all")
+        assert w.stop() == 0, w.text

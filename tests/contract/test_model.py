@@ -84,12 +84,15 @@ class ModelJob:
                 self.suspect = True
                 self.wait(0, now, refund=1)
             case OutcomeKind.CRASHED | OutcomeKind.LOST:
-                self.crashes += 1
+                again = kind is OutcomeKind.LOST  # it was alone: the loss before was its doing too
+                self.crashes += 2 if again and not self.crashes else 1
                 if self.crashes == MAX_CRASHES:
                     self.fail("crashed")
                 else:
                     self.suspect = True
                     self.wait(0, now, refund=1)
+                    if again:  # behind the other suspects, by a moment
+                        self.state, self.due = "scheduled", now
             case OutcomeKind.RETRY | OutcomeKind.TIMED_OUT if self.attempt < self.max_attempts:
                 self.wait(wait or 0, now)
             case OutcomeKind.RETRY:
@@ -257,6 +260,7 @@ class Story(RuleBasedStateMachine):
         for job in lost.values():
             job.settle(OutcomeKind.LOST, None, self.now)
         assert {s.claim.id for s in reap(self.backend)} == set(lost)
+        self.move_clock(0.01)  # beyond the moment that a job waits which was lost again
 
     # -- people ---------------------------------------------------------------------------------------------------
 

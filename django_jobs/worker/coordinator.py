@@ -414,7 +414,16 @@ class Coordinator:
         """Sleep until something happens: an outcome, a death, a signal, a wake-up, or the next thing that is due."""
         if self._unsettled and self.outages.retry_at <= time.monotonic() and not self._gathers():
             return
-        self._pause(self._idle_seconds())
+        seconds, watched = self._idle_seconds(), self._watched()
+        until = time.monotonic() + seconds
+        listens = not self.outages.lasts and self._wants_jobs()
+        while not self._pause(min(seconds, self._wakeup.interval) if listens else seconds, watched):
+            seconds = until - time.monotonic()
+            if seconds <= 0:
+                return
+            if listens and self._wakeup.ready():  # only this, 200 times a second on SQLite: a turn costs ten times that
+                self._look_at = 0.0
+                return
 
     def _idle_seconds(self) -> float:
         now = time.monotonic()
@@ -427,7 +436,7 @@ class Coordinator:
         if self._drain_until is not None:
             due.append(self._drain_until)
         elif self._wants_jobs():
-            due.append(min(self._look_at, now + self._wakeup.interval))
+            due.append(self._look_at)
         if self.limits.seconds is not None and not draining:
             due.append(self._started_at + self.limits.seconds)
         wait = max(min(due) - now, 0.0)
@@ -435,8 +444,9 @@ class Coordinator:
             wait = max(min(self.outages.retry_at - now, 1.0), 0.001)
         return min(wait, 5.0)
 
-    def _pause(self, seconds: float) -> None:
-        poll = select.poll()  # a new one each time costs less than keeping one in step with the descriptors
+    def _watched(self) -> select.poll:
+        """What may have something to read. Made anew for each wait: to keep it in step would cost more."""
+        poll = select.poll()
         fds = [self.stop_signals.fileno(), *self.executor.filenos()]
         listens = not self.outages.lasts and (self._wants_jobs() or self.cancels.listens)
         if listens and (fd := self._wakeup.fileno()) is not None:
@@ -444,8 +454,14 @@ class Coordinator:
         for fd in fds:
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
-        if any(fd == self.stop_signals.fileno() for fd, _ in poll.poll(math.ceil(seconds * 1000))):
+        return poll
+
+    def _pause(self, seconds: float, watched: select.poll | None = None) -> bool:
+        """Sleep until something can be read, and answer whether it can."""
+        found = (watched or self._watched()).poll(math.ceil(seconds * 1000))
+        if any(fd == self.stop_signals.fileno() for fd, _ in found):
             self.stop_signals.clear()
+        return bool(found)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

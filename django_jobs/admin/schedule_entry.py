@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
@@ -21,6 +22,27 @@ from . import display
 from .base import FactsAdmin, moment_of
 
 
+def entry_of(row: ScheduleEntry) -> Entry | None:
+    """The entry as the schedule has it. None: it is not there any more, or what is there does not hold."""
+    if row.definition is None:
+        return by_name().get(row.name)
+    try:
+        return entry_from_mapping(row.name, row.definition, origin="database")
+    except InvalidSchedule:
+        return None
+
+
+def fact_of(label: Any, tell: Callable[[Entry], str]) -> Callable[[Any, ScheduleEntry], str]:
+    """A column that tells something of the entry; a dash where there is none, or nothing to tell."""
+
+    @admin.display(description=label)
+    def shown(self: Any, obj: ScheduleEntry) -> str:
+        entry = entry_of(obj)
+        return (entry is not None and tell(entry)) or display.EMPTY
+
+    return shown
+
+
 @admin.register(ScheduleEntry)
 class ScheduleEntryAdmin(FactsAdmin):
     """Every entry that a scheduler has seen, and those that are made in the database."""
@@ -38,6 +60,11 @@ class ScheduleEntryAdmin(FactsAdmin):
 
     looked_at = moment_of("look_at", gettext_lazy("looked at next"))
     decided = moment_of("seen_at", gettext_lazy("decided up to"))
+    timing = fact_of(gettext_lazy("when"), lambda entry: entry.timing.expression)
+    words = fact_of(gettext_lazy("in words"), lambda entry: in_words(entry.timing))
+    zone = fact_of(gettext_lazy("time zone"), lambda entry: entry.timing.zone_name)
+    handler = fact_of(gettext_lazy("handler"), lambda entry: entry.handler)
+    where = fact_of(gettext_lazy("queue"), lambda entry: entry.queue or _("inline"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         definition = "shown_definition" if self.may(request, "view_payload") else "hidden_definition"
@@ -56,36 +83,6 @@ class ScheduleEntryAdmin(FactsAdmin):
         is_enabled = obj.enabled and entry.enabled
         return display.badge("active", _("enabled")) if is_enabled else display.badge("paused", _("disabled"))
 
-    @admin.display(description=gettext_lazy("when"))
-    def timing(self, obj: ScheduleEntry) -> str:
-        """When it is due."""
-        entry = entry_of(obj)
-        return display.EMPTY if entry is None else entry.timing.expression
-
-    @admin.display(description=gettext_lazy("in words"))
-    def words(self, obj: ScheduleEntry) -> str:
-        """When it is due, for people; a dash where nothing is installed that could say it."""
-        entry = entry_of(obj)
-        return display.EMPTY if entry is None else in_words(entry.timing) or display.EMPTY
-
-    @admin.display(description=gettext_lazy("time zone"))
-    def zone(self, obj: ScheduleEntry) -> str:
-        """In which time zone that is meant."""
-        entry = entry_of(obj)
-        return display.EMPTY if entry is None else entry.timing.zone_name
-
-    @admin.display(description=gettext_lazy("handler"))
-    def handler(self, obj: ScheduleEntry) -> str:
-        """What it runs."""
-        entry = entry_of(obj)
-        return display.EMPTY if entry is None else entry.handler
-
-    @admin.display(description=gettext_lazy("queue"))
-    def where(self, obj: ScheduleEntry) -> str:
-        """Where it runs."""
-        entry = entry_of(obj)
-        return display.EMPTY if entry is None else entry.queue or _("inline")
-
     @admin.display(description=gettext_lazy("defined in"))
     def origin(self, obj: ScheduleEntry) -> str:
         """Where its definition is."""
@@ -103,13 +100,3 @@ class ScheduleEntryAdmin(FactsAdmin):
     def hidden_definition(self, obj: ScheduleEntry) -> str:
         """In the definition's place."""
         return display.hidden()
-
-
-def entry_of(row: ScheduleEntry) -> Entry | None:
-    """The entry as the schedule has it. None: it is not there any more, or what is there does not hold."""
-    if row.definition is None:
-        return by_name().get(row.name)
-    try:
-        return entry_from_mapping(row.name, row.definition, origin="database")
-    except InvalidSchedule:
-        return None

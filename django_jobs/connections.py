@@ -32,6 +32,16 @@ def _note_connection(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
 connection_created.connect(_note_connection, dispatch_uid="django_jobs.connections")
 
 
+def are_open() -> bool:
+    """Whether this thread has opened any since it has last forgotten them."""
+    return bool(_opened.by_alias)
+
+
+def forget() -> None:
+    """Before all connections of this thread are closed."""
+    _opened.by_alias.clear()
+
+
 def open_afresh() -> None:
     """Before an attempt: close connections that have idled, as the server may have dropped them."""
     if _opened.by_alias and time.monotonic() - _opened.used_at > IDLE_SECONDS:

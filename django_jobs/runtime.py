@@ -24,6 +24,7 @@ from . import connections, envelope, logs, registry, signals
 from .awaiting import settled
 from .conf import conf
 from .context import Controls, JobContext, NoControls
+from .defaults import with_defaults
 from .definition import UNSET, JobDefinition, checked_options, moment, seconds
 from .exceptions import (
     BadSignature,
@@ -154,15 +155,14 @@ def run_attempt(
     guard: Guard,
     controls: Controls | None = None,
     store: Store | None = None,
-    prepared: Prepared | None = None,
 ) -> Outcome:
     """Run one attempt of `claim`; `guard` raises `JobTimeout` in it when its time is up. `store` is where the job is:
-    an atomic handler is completed there, in its own transaction. `prepared` is what `prepare` has answered.
+    an atomic handler is completed there, in its own transaction.
     """
     started = time.monotonic()
     outer = logs.running.set(claim)
     try:
-        definition, invocation = prepared or prepare(claim, controls or NoControls())
+        definition, invocation = prepare(claim, controls or NoControls())
     except BaseException as error:
         outcome = _not_started(claim, error)
         logs.running.reset(outer)
@@ -278,17 +278,30 @@ def rehearse() -> None:
     """Run an attempt of each handler as far as its start, so that processes which are forked now need not do that for
     the first time. No handler is called, and no middleware.
     """
-    queues, now = conf.queue_names(), time.time()
+    queues = conf.queue_names()
     for key in registry.handler_keys():
         with contextlib.suppress(Exception):  # what is wrong with a handler is told where its jobs run
-            definition = JobDefinition(key, id=new_id(), queue=queues[0], max_attempts=1, timeout=1, unique=None)
-            body, signature = envelope.seal(definition)
-            run_attempt(
-                Claim(str(definition.id), queues[0], key, "", 1, 1, 0, False, body, signature, "", now, now),
-                _let_nobody_in,
-            )
+            definition = with_defaults(JobDefinition(key, id=new_id()))
+            run_attempt(_claim_of(definition), _let_nobody_in)
             for queue in queues:
                 plan_of(registry.get(key), key, queue)
+
+
+def blank() -> Claim | None:
+    """A claim of a job that does nothing, to rehearse attempts. None where the site would see something of it."""
+    key = "jobs_test.timeout"
+    for queue in conf.queue_names():
+        plan = plan_of(registry.get(key), key, queue)
+        if plan.allowed and not (plan.middleware or conf.container or signals.job_started.receivers):
+            return _claim_of(with_defaults(JobDefinition(key, {"seconds": 0}, id=new_id(), queue=queue, timeout=60)))
+    return None
+
+
+def _claim_of(definition: JobDefinition) -> Claim:
+    now = time.time()
+    body, signature = envelope.seal(definition)
+    id_, queue, handler = str(definition.id), definition.queue, definition.handler
+    return Claim(id_, queue, handler, "", 1, 1, 0, False, body, signature, "", now, now)
 
 
 def _let_nobody_in(timeout: float | None) -> AbstractContextManager[Any]:

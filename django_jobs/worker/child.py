@@ -3,33 +3,32 @@ tables, except for those of atomic handlers."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
+import signal
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import connections, registry
+from .. import connections
 from ..retry import OutcomeKind, Target, Transition
 from ..runtime import (
     Claim,
     ErrorRecord,
     Outcome,
-    Prepared,
-    prepare,
+    blank,
     record_error,
     run_attempt,
     run_hooks,
     timeline_note,
 )
 from . import orphans
-from .channel import Port, TooBig
+from .channel import Channel, Port, TooBig
 from .fresh import UNKNOWN_TIMEOUT, become_fresh
-from .interrupts import AlarmGuard, die_with_parent
+from .interrupts import AlarmGuard
 from .slots import Slots
 from .terms import Terms
 
@@ -38,6 +37,7 @@ DONE, NOTE = 0, 1  # kinds of messages from one
 REPORT_SECONDS = 0.001
 ORPHANS_SECONDS = 10.0
 ENDED_EARLY = (OutcomeKind.TIMED_OUT, OutcomeKind.CANCELLED)
+REHEARSALS = 20
 MOST_NOTES = 1000  # of one attempt: what comes after them is dropped
 
 
@@ -61,37 +61,19 @@ class Child:
     ended_early: bool = False  # one of its jobs was, and may have left something running
     number: int = 0
     """Of the job or hook that runs, or ran last."""
-    prepared: Prepared | None = None
-    """The one job that this process will run, as far as it could be prepared before the fork."""
 
     def __post_init__(self) -> None:
         self.guard = self.guard_class(self._deadline, self.cancelled)
 
-    def prepare(self, message: Any) -> None:
-        """Before the fork for a message: do what need not wait for it, as every page that a child writes to is copied
-        for it.
-        """
-        kind, _number, content = message
-        self.prepared = None
-        if kind == JOBS and self.terms.isolation == "fork":
-            claim = Claim._make(content[0][1])
-            if registry.is_loaded(claim.handler):
-                with contextlib.suppress(BaseException):  # the child meets it again, and tells of it
-                    self.prepared = prepare(claim, self)
-
-    def main(self, message: Any = None) -> bool:
-        """Work until the child is to be replaced, on `message` first if there is one. False: the worker is gone."""
-        os.setpgid(0, 0)
-        die_with_parent(self.parent)
-        orphans.adopt()
+    def main(self) -> bool:
+        """Work until the child is to be replaced. False: the worker is gone."""
         self.slots.arrive(self.slot, os.getpid())
         done, look_at, ended = 0, 0.0, set[int]()
         while not self.terms.are_over(done):
-            message = message or self.inbox.receive()
+            message = self.inbox.receive()
             if message is None or os.getppid() != self.parent:
                 return False
             kind, number, content = message
-            message = None
             self.slots.take(self.slot, number)
             if self.terms.isolation == "spawn":
                 become_fresh(self, kind, content)
@@ -151,7 +133,7 @@ class Child:
                 outcome = Outcome(OutcomeKind.INTERRUPTED)  # nobody renews any more: another worker may have it
             else:
                 self.running, self.queue, self.notes = claim.id, claim.queue, 0
-                outcome = run_attempt(claim, self.guard, self, self.terms.store, self.prepared)
+                outcome = run_attempt(claim, self.guard, self, self.terms.store)
                 if os.getpid() != self.slots.pid(self.slot):
                     os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
                 connections.leave_no_transaction()
@@ -209,6 +191,27 @@ class Child:
 
     def _deadline(self, deadline: float | None) -> None:
         self.slots.extend(self.slot, math.inf if deadline is None else deadline)
+
+
+def rehearse(terms: Terms) -> None:
+    """Do what a child does with a job, some times over, for one that does nothing; nobody hears of it.
+
+    What the interpreter learns about code it writes into that code, and each of its pages that a child is the first to
+    write to is copied for that child: so let it learn before the children are forked.
+    """
+    if (claim := blank()) is None:
+        return
+    slots, reports = Slots(1), Channel()
+    child = Child(slots, Port(reports.far), Port(reports.near), os.getppid(), terms)
+    slots.lease_until = math.inf
+    slots.arrive(0, os.getpid())
+    for number in range(1, REHEARSALS + 1):
+        slots.take(0, number)
+        child.serve(JOBS, [(number, tuple(claim))])
+        child.inbox.receive()
+    signal.setitimer(signal.ITIMER_REAL, 0)  # of the job's timeout
+    reports.close()
+    slots.close()
 
 
 def packed(outcome: Outcome) -> tuple[Any, ...]:

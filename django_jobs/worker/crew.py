@@ -24,7 +24,7 @@ from ..runtime import Claim
 from . import orphans
 from .channel import Port
 from .child import JOBS, Child
-from .interrupts import CANCELLING, AlarmGuard, die_with_parent
+from .interrupts import CANCELLING, AlarmGuard
 from .slots import CLOSED, Slots
 from .terms import Terms
 
@@ -105,9 +105,6 @@ class Crew:
 
     def main(self) -> bool:
         """Work until the crew is to be replaced. False: until the worker was gone."""
-        os.setpgid(0, 0)
-        die_with_parent(self.parent)
-        orphans.adopt()
         for slot in range(self.slot, self.slot + self.terms.concurrency):
             self.slots.arrive(slot, os.getpid())
             place = _Place(self.slots, self.inbox, self.outbox, self.parent, self.terms, slot, LoopGuard)

@@ -20,9 +20,9 @@ from ..conf import conf
 from ..logs import get_logger
 from . import orphans
 from .channel import Channel, Port
-from .child import Child
+from .child import Child, rehearse
 from .crew import Crew
-from .interrupts import hear_of_the_end_of_the_parent, ignore_stop_signals
+from .interrupts import die_with_parent, hear_of_the_end_of_the_parent, ignore_stop_signals
 from .memory import use_huge_pages
 from .slots import Slots
 from .terms import Terms
@@ -34,6 +34,7 @@ WATCH_MILLISECONDS = 500
 
 def close_connections() -> None:
     """Close every database connection and every pool of them, whose threads would be missing after a fork."""
+    job_connections.forget()
     connections.close_all()
     for connection in connections.all(initialized_only=True):
         if (close_pool := getattr(connection, "close_pool", None)) is not None:
@@ -157,6 +158,36 @@ def _wait_for(pid: int) -> None:
             time.sleep(0.002)
 
 
+_NO_SLOT = -1
+_SLOT_BYTES = 4
+
+
+class _Spare(NamedTuple):
+    """A child that waits for a slot. `key` is the end of a pipe over which it hears which one is its own."""
+
+    pid: int
+    key: int
+
+    def take(self, slot: int) -> bool:
+        """Let it into the slot. False: it has died."""
+        try:
+            os.write(self.key, slot.to_bytes(_SLOT_BYTES))
+        except BrokenPipeError:
+            return False
+        finally:
+            os.close(self.key)
+        return True
+
+
+def _slot_heard(gate: int) -> int:
+    """The slot that comes through the pipe, `_NO_SLOT` where the template has ended."""
+    try:
+        heard = os.read(gate, _SLOT_BYTES)
+    finally:
+        os.close(gate)
+    return int.from_bytes(heard) if heard else _NO_SLOT
+
+
 class _Mother:
     """What runs in the template process."""
 
@@ -166,10 +197,11 @@ class _Mother:
         self.coordinator = coordinator
         self.children: dict[int, int] = {}
         self.ended_for: dict[int, str] = {}
-        self.vacant: list[int] = []
-        """Slots for children of one job each, which are forked when the job has come."""
+        self.spare: _Spare | None = None
         self.alarm = socket.socketpair()
         t = template
+        if t.terms.isolation == "fork":
+            rehearse(t.terms)
         kind = Child if t.terms.concurrency == 1 else Crew
         self.child: Any = kind(t.slots, Port(t.jobs.far), Port(t.reports.far), os.getpid(), t.terms)
 
@@ -189,59 +221,72 @@ class _Mother:
         poll = select.poll()
         poll.register(self.control.fileno(), select.POLLIN)
         poll.register(near.fileno(), select.POLLIN)
-        inbox = self.child.inbox.fileno()
         while os.getppid() == self.coordinator:
             self.report_deaths()
             self.end_overdue()
-            if self.vacant:
-                poll.register(inbox, select.POLLIN)
-            for fd, event in poll.poll(WATCH_MILLISECONDS):
+            for fd, _ in poll.poll(WATCH_MILLISECONDS):
                 if fd == near.fileno():
                     near.recv(4096)
-                elif fd == inbox:
-                    self.serve(event)
-                    if not self.vacant:
-                        poll.unregister(inbox)
                 elif (slot := self.control.receive()) is None:
                     return
-                elif self.template.terms.are_for_one:
-                    self.vacant.append(slot)
                 else:
                     self.fork(slot)
 
-    def serve(self, event: int) -> None:
-        """Fork a child for the next message; where no more will come, leave the slots."""
-        message = self.child.inbox.try_receive()
-        if message is not None:
-            slot = self.vacant.pop()
-            self.template.slots.take(slot, message[1])  # on behalf of the child, which may come to it late
-            self.child.prepare(message)
-            self.fork(slot, message)
-        elif event & select.POLLHUP:
-            while self.vacant:
-                self.control.send((self.vacant.pop(), 0, 0, ""))
-
-    def fork(self, slot: int, message: Any = None) -> None:
-        close_connections()  # which a site's log has opened here
+    def fork(self, slot: int) -> None:
+        """Fork a child for a slot."""
         try:
-            pid = os.fork()
+            self.children[self.fork_child(slot)] = slot
         except OSError as error:
-            # No memory, or no process to spare: as if the child had died at its start, so that it comes later. The
-            # coordinator finds that nobody has the message, and gives back what was in it.
+            # No memory, or no process to spare: as if the child had died at its start, so that it comes later.
             logger.error("a child could not be started: %s", error)
-            self.template.slots.leave(slot)
             self.control.send((slot, -1, os.EX_OSERR << 8, ""))
-            return
-        if pid:
-            self.children[pid] = slot
-            return
+
+    def follow(self, slot: int) -> None:
+        """Fill the slot of a child that has done its one job, with one that waits for a slot already: a job need not
+        wait for a fork.
+        """
+        self.template.slots.arrive(slot, 0)
+        spare, self.spare = self.spare, None
+        if spare is not None and spare.take(slot):
+            self.children[spare.pid] = slot
+        else:
+            self.fork(slot)
+        self.fork_spare()
+
+    def fork_spare(self) -> None:
+        """Fork a child that waits for a slot. Where that can't be, there is none."""
+        gate, key = os.pipe()
+        try:
+            pid = self.fork_child(_NO_SLOT, gate, key)
+        except OSError:
+            os.close(key)
+        else:
+            self.spare = _Spare(pid, key)
+            self.children[pid] = _NO_SLOT
+        os.close(gate)
+
+    def fork_child(self, slot: int, gate: int | None = None, key: int | None = None) -> int:
+        """The process id of a new child. Raises `OSError`."""
+        if job_connections.are_open():  # which a site's log has opened here
+            close_connections()
+        if pid := os.fork():
+            return pid
         status = 1
         try:
             signal.set_wakeup_fd(-1)
             for end in (*self.alarm, self.control.end):
                 end.close()
+            if key is None and self.spare is not None:
+                key = self.spare.key
+            if key is not None:
+                os.close(key)  # only the template has it: where that ends, the spare child hears of it
+            os.setpgid(0, 0)
+            die_with_parent(self.child.parent)
+            orphans.adopt()
+            if gate is not None:
+                slot = _slot_heard(gate)
             self.child.slot = slot
-            status = 0 if (self.child.main(message) if message else self.child.main()) else os.EX_UNAVAILABLE
+            status = 0 if slot != _NO_SLOT and self.child.main() else os.EX_UNAVAILABLE
         except BaseException:
             traceback.print_exc()
         finally:
@@ -255,7 +300,7 @@ class _Mother:
     def report_deaths(self) -> None:
         """Tell the coordinator of children that have ended, and end what they have left behind.
 
-        One that has done its one job leaves its slot to the next: a message there and back would take too long.
+        One that has done its one job is followed at once: a message there and back would take too long.
         """
         some = False
         with contextlib.suppress(ChildProcessError):
@@ -266,9 +311,8 @@ class _Mother:
                 if slot is None:
                     continue
                 if self.template.terms.are_for_one and status == 0 and not self.template.slots.message(slot):
-                    self.template.slots.arrive(slot, 0)
-                    self.vacant.append(slot)
-                else:
+                    self.follow(slot)
+                elif slot != _NO_SLOT:
                     self.control.send((slot, pid, status, self.ended_for.pop(pid, "")))
         if some:
             orphans.end_all_but(self.children)
@@ -280,6 +324,8 @@ class _Mother:
         now = time.monotonic()
         slots = self.template.slots
         for pid, first in self.children.items():
+            if first == _NO_SLOT:
+                continue
             at_work = [s for s in range(first, first + self.template.terms.concurrency) if slots.job(s)]
             if pid in self.ended_for or not at_work:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,36 @@ def test_a_job_whose_process_is_slow_to_be_there_runs_once(
         assert w.stop() == 0, w.text
     assert {(r.refresh().state, r.refresh().claim_no) for r in refs} == {("completed", 1)}
     assert len(lines(proof)) == 2
+
+
+def test_the_process_that_waits_for_a_slot_runs_nothing_and_may_die(queue: DatabaseBackend, proof: Path) -> None:
+    """A forked child is followed by one that is there already: beside the slots, not in one of them."""
+    with worker(queue, "default", "--isolation", "fork", "--max-workers", "1") as w:
+        first = Jobs.push("trial.noop")
+        wait_until(lambda: first.refresh().is_finished, "a job")
+        wait_until(lambda: len(w.children()) == 2, "the child in the slot, and the one that waits for it")
+        one = Jobs.push("trial.sleep", {"seconds": 0.5, "path": str(proof)})
+        two = Jobs.push("trial.sleep", {"seconds": 0.1, "path": str(proof)})
+        running = int(wait_until(lambda: lines(proof), "the job to start")[0].split()[-1])
+        (waiting,) = set(w.children()) - {running}
+        os.kill(waiting, signal.SIGKILL)
+        last = Jobs.push("trial.write", {"path": str(proof.with_name("last"))})
+        wait_finished(queue)
+        assert w.stop() == 0, w.text
+    assert [line.split()[0] for line in lines(proof)] == ["start", "end", "start", "end"]
+    assert {(ref.refresh().state, ref.refresh().claim_no) for ref in (one, two, last)} == {("completed", 1)}
+
+
+def test_the_process_that_waits_for_a_slot_ends_with_its_template(queue: DatabaseBackend) -> None:
+    with worker(queue, "default", "--isolation", "fork", "--max-workers", "1") as w:
+        first = Jobs.push("trial.noop")
+        wait_until(lambda: first.refresh().is_finished, "a job")
+        before = wait_until(lambda: len(w.children()) == 2 and w.children(), "the child, and the one that waits")
+        os.kill(w.template(), signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, before)), "all of them to end")
+        second = Jobs.push("trial.noop")
+        wait_until(lambda: second.refresh().is_finished, "another job")
+        assert w.stop() == 0, w.text
 
 
 def test_a_fresh_interpreter_runs_the_code_that_is_on_disk_now(

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
 
-from croniter import croniter
-from croniter.croniter import CroniterError
-
 from ..exceptions import InvalidSchedule
 
 NAMES = ("minute", "hour", "day of month", "month", "day of week", "second")
@@ -144,6 +141,9 @@ class _Field:
 @lru_cache(maxsize=10_000)
 def _expand(index: int, text: str) -> _Field:
     """One field as croniter has it. Field by field, as a schedule of thousands has few different fields."""
+    from croniter import croniter  # here, as it takes a megabyte that workers without a schedule need not have
+    from croniter.croniter import CroniterError
+
     if _CHANCE.search(text):
         raise InvalidSchedule(
             f"cron: {text!r:.80} leaves the {NAMES[index]} to chance or to a hash. Give values.", rule="E022"

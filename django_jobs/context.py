@@ -46,7 +46,7 @@ class Claimed(AboutJob, Protocol):
     def claim_no(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # frozen, it would take three times as long to make
 class JobContext:
     """The facts of one attempt, and a few live helpers."""
 

@@ -111,6 +111,9 @@ class Outcome(NamedTuple):
     """It has been written already, in the job's own transaction."""
 
 
+_COMPLETED = Outcome(OutcomeKind.COMPLETED)
+
+
 class Guard(Protocol):
     """Ends an attempt at its deadline: a context manager made for each attempt's timeout."""
 
@@ -328,7 +331,7 @@ def context_of(claim: Claim, definition: JobDefinition, controls: Controls | Non
 
 def _outcome_of(value: Any) -> Outcome:
     if value is None:
-        return Outcome(OutcomeKind.COMPLETED)
+        return _COMPLETED
     if not isinstance(value, JobResult):
         return Outcome(OutcomeKind.COMPLETED, result=result_json(value))
     error = ErrorRecord("", presentable(_safe(str, value.error), conf.max_traceback_bytes))

@@ -22,7 +22,7 @@ from ...retry import Target
 from ...runtime import Claim
 from ...settlement import Settlement
 from ..base import Settled, Wakeup
-from .arrays import column_array
+from .arrays import column_array, plain_array
 from .completion import Completion
 from .marks import Marks, Stretch
 from .prepared import Prepared
@@ -34,6 +34,8 @@ _place = itemgetter(1, 0, 2)
 """The rank, due time and id of what a claim answers."""
 NOTIFY_INTERVAL = 0.010
 ECHO_SECONDS = 0.015
+UNQUOTED = ("id", "signature")
+"""Columns with nothing in them that an array would have to quote."""
 MOST_NOTIFIED = 1000
 
 
@@ -105,8 +107,12 @@ class PostgreSQLStatements(Statements):
                 cursor.execute(f"{self.insert_job} VALUES {self.values(timed)}", rows[0])
             return
         with self.connection.cursor() as cursor:
-            columns = list(zip(*rows, strict=True))[: len(INSERTED) + 2 * timed]
-            cursor.execute(self.insert_arrays(timed), [column_array(column) for column in columns])
+            names = (*INSERTED, "due_at", "delay") if timed else (*INSERTED,)
+            columns = zip(names, zip(*rows, strict=True), strict=False)
+            cursor.execute(
+                self.insert_arrays(timed),
+                [(plain_array if name in UNQUOTED else column_array)(column) for name, column in columns],
+            )
 
     def insert_arrays(self, timed: bool) -> str:
         """SQL that inserts jobs from an array for each column of `rows`."""

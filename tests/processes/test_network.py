@@ -191,10 +191,10 @@ def test_a_job_whose_process_is_not_there_yet_does_not_run_when_it_has_been_give
 ) -> None:
     """The store is away until the worker ends what runs, and back before the process that it has just forked starts."""
     slow = {"program": "tests/support/slow_forks.py", "environment": {"SLOW_FORKS": "5"}}
-    arguments = ("default", "--isolation", "fork", "--max-workers", "2")
+    arguments = ("default", "--isolation", "fork", "--max-workers", "1")
     with worker(queue, *arguments, port=proxy.port, **slow, JOBS_HEARTBEAT_INTERVAL=0.3) as w:
         Jobs.push("trial.noop")
-        wait_finished(queue)  # so the template is there
+        wait_finished(queue)  # so the template is there, and the next child has just been forked
         ref = Jobs.push("trial.write", {"path": str(proof)})
         wait_until(lambda: ref.refresh().state == "running", "the claim")
         target, proxy.target = proxy.target, ("127.0.0.1", 1)

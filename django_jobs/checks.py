@@ -23,8 +23,9 @@ from .defaults import site_defaults, with_defaults
 from .definition import JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, InvalidSchedule, UnknownHandler
 from .findings import finding
-from .handlers import JobHandler, typed
+from .handlers import CommandHandler, JobHandler, ShellHandler, typed
 from .handlers.command import parse_command
+from .handlers.shell import is_allowed, locate, parse_program
 from .scheduler import sources
 from .scheduler.entries import Problem
 from .scheduler.order import order
@@ -43,7 +44,7 @@ MOST_SQLITE_WORKERS = 4
 MOST_NAMED = 5
 ONLY_IN_A_POOL = {"concurrency": 1, "max_jobs_per_child": None, "max_memory_mb": None}
 """Options of a queue that mean something with the isolation `pool` alone, and how they are left out."""
-ALLOWED_BY = {"command": "commands_allowed", "callable": "callables_allowed"}
+ALLOWED_BY = {"command": "commands_allowed", "callable": "callables_allowed", "shell": "shell_allowed"}
 """Built-in handlers, and the setting that lists what each may do."""
 
 
@@ -154,6 +155,18 @@ def check_builtins(app_configs: Apps, **_: Any) -> Messages:
         if key in conf.builtins and not setting.__get__(conf, type(conf)):
             found.append(finding("W010", f"JOBS_BUILTINS lets {key!r} in, and {setting.name} is empty."))
     return found
+
+
+@checks.register("django_jobs")
+def check_programs(app_configs: Apps, **_: Any) -> Messages:
+    """W016: the programs that `JOBS_SHELL_ALLOWED` names are there."""
+    if not _fit("builtins", "shell_allowed") or "shell" not in conf.builtins:
+        return []
+    return [
+        finding("W016", f"JOBS_SHELL_ALLOWED: there is no program {name!r:.200} here.")
+        for name in sorted(conf.shell_allowed)
+        if locate(name) is None
+    ]
 
 
 # -- queues, defaults, backends -------------------------------------------------------------------------------
@@ -298,6 +311,8 @@ def _blocking(queue: QueueOptions) -> list[str]:
             handler = registry.get(key)
         except (InvalidHandler, UnknownHandler):
             continue  # E001 says so
+        if handler is ShellHandler:
+            continue  # it looks by itself whether it is to end
         function = getattr(handler, "function", None)  # of a function job
         if queue.allows(key) and not iscoroutinefunction(getattr(function, "func", getattr(handler, "handle", None))):
             found.append(key)
@@ -387,8 +402,8 @@ def _found(problem: Problem) -> checks.CheckMessage:
 
 @checks.register(SCHEDULE)
 def check_schedule_words(app_configs: Apps, **_: Any) -> Messages:
-    """W020, W021: environments are spelt alike, and commands are allowed."""
-    if not _fit(*_READ_BY_THE_SCHEDULE, "environment", "commands_allowed"):
+    """W020, W021: environments are spelt alike, and commands and programs are allowed."""
+    if not _fit(*_READ_BY_THE_SCHEDULE, "environment", "commands_allowed", "shell_allowed"):
         return []
     entries = sources.load().entries
     uses = Counter(word for entry in entries for word in entry.environments)
@@ -399,10 +414,13 @@ def check_schedule_words(app_configs: Apps, **_: Any) -> Messages:
         for word in entry.environments:
             near = [meant for meant in uses if uses[meant] > uses[word] and _is_almost(word, meant)]
             found += [finding("W020", f"{where}: the environment {word!r} is almost {near[0]!r}.")] if near else []
-        if entry.handler == "command":
-            name, _args, _options = parse_command(entry.payload)
-            if not is_listed(name, conf.commands_allowed):
-                found.append(finding("W021", f"{where}: the command {name!r} is not allowed."))
+        handler = registry.get(entry.handler)  # the site may have one of its own under a key of ours
+        if handler is CommandHandler and not is_listed(name := parse_command(entry.payload)[0], conf.commands_allowed):
+            do = "Add the command to JOBS_COMMANDS_ALLOWED."
+            found.append(finding("W021", f"{where}: the command {name!r} is not allowed.", do))
+        elif handler is ShellHandler and not is_allowed(name := parse_program(entry.payload)[0]):
+            do = "Add the program to JOBS_SHELL_ALLOWED."
+            found.append(finding("W021", f"{where}: the program {name!r:.200} is not allowed.", do))
     return found
 
 

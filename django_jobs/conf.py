@@ -128,6 +128,18 @@ class Conf:
     callables_allowed: Setting[Any] = Setting(
         (), TEXTS, "The dotted paths that jobs of the handler `callable` may call."
     )
+    shell_allowed: Setting[Any] = Setting(
+        (),
+        TEXTS,
+        "The programs that jobs of the handler `shell` may run: paths, or names that are looked up in the PATH of "
+        "the process that runs them.",
+    )
+    shell_variables: Setting[Any] = Setting(
+        (),
+        TEXTS,
+        "What these programs see of the worker's environment, beside PATH, HOME, LANG and the like: names of "
+        "variables.",
+    )
     aliases: Setting[Mapping[str, str]] = Setting({}, WORDS, "Old handler keys, and for each the key that it is now.")
     middleware: Setting[Any] = Setting((), PATHS, "The middleware round every attempt, the outermost first.")
     middleware_allowed: Setting[Any] = Setting(

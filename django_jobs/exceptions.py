@@ -149,6 +149,17 @@ class Fail(NonRetryableJobError):
     """Raise in a handler to fail the job at once: `raise Fail("no such customer")`."""
 
 
+class ProgramFailed(Exception):
+    """Raised by the built-in handler `shell`: the program could not be run, or exited with an error.
+
+    `exit_code` is what it exited with; negative is the signal that ended it; None: it was not run.
+    """
+
+    def __init__(self, message: str, *, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class JobSignal(Exception):
     """The root of what a handler raises to say what is to become of its job, where nothing went wrong."""
 

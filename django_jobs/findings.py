@@ -159,13 +159,18 @@ RULES = {
         "A queue on SQLite has more than 4 workers: where their handlers write, they wait for each other.",
         "Lower max_workers, or move to PostgreSQL or MariaDB.",
     ),
+    "W016": Rule(
+        "`JOBS_SHELL_ALLOWED` names a program that is not on this host, or is not to be executed.",
+        "Mend its path, install it, or take it out. A path starts with a slash; a name is looked up in PATH.",
+    ),
     "W020": Rule(
         "An environment of an entry of the schedule is almost `JOBS_ENVIRONMENT`, or almost that of more entries.",
         "Mend its spelling, or leave it where it is meant.",
     ),
     "W021": Rule(
-        "An entry of the schedule runs a management command that `JOBS_COMMANDS_ALLOWED` does not name: it will fail.",
-        "Add the command to JOBS_COMMANDS_ALLOWED.",
+        "An entry of the schedule runs a management command that `JOBS_COMMANDS_ALLOWED` does not name, or a program "
+        "that `JOBS_SHELL_ALLOWED` does not: it will fail.",
+        "Add it there.",
     ),
     "W022": Rule(
         "An entry of the schedule depends on one that the code does not have, or that has no place in the order.",

@@ -7,7 +7,6 @@ where the handler or its queue wants that.
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -26,6 +25,7 @@ from .definition import JobDefinition
 from .exceptions import NonRetryableJobError
 from .handlers import JobHandler
 from .logs import get_logger
+from .tail import Tail
 
 logger = get_logger("runtime")
 Next = Callable[[], Any]
@@ -159,36 +159,13 @@ def _named(paths: Sequence[str]) -> list[Callable[[JobContext, Next], Any]]:
 @contextmanager
 def _captured(ctx: JobContext) -> Iterator[None]:
     """Puts what is printed meanwhile into the job's timeline, however the attempt ends."""
-    kept = _Tail(conf.max_output_length)
+    kept = Tail(conf.max_output_length)
     try:
         with redirect_stdout(kept), redirect_stderr(kept):
             yield
     finally:
         if text := kept.text:
             ctx.controls.note("output", text, {})
-
-
-class _Tail(io.TextIOBase):
-    """Takes any amount of text and keeps the end of it."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept = ""
-        self._cut = 0
-
-    @property
-    def text(self) -> str:
-        """The end of what was written, with a mark of what was cut."""
-        return f"… ({self._cut:,} characters cut)\n{self._kept}" if self._cut else self._kept
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        kept = self._kept + str(text)[-self._most :]
-        self._cut += len(self._kept) + len(text) - min(len(kept), self._most)
-        self._kept = kept[-self._most :]
-        return len(text)
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -21,6 +21,7 @@ from .names import check_handler
 BUILTINS = {
     "command": "django_jobs.handlers.command.CommandHandler",
     "callable": "django_jobs.handlers.callable.CallableHandler",
+    "shell": "django_jobs.handlers.shell.ShellHandler",
 }
 CANNED = {
     f"jobs_test.{name}": f"django_jobs.handlers.canned.{path}"

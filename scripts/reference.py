@@ -161,7 +161,7 @@ def handlers_page() -> str:
     """What a handler is made of, and what it sees."""
     from django_jobs import JobContext, JobHandler, JobResult, job
     from django_jobs.definition import JobDefinition
-    from django_jobs.handlers import CallableHandler, CommandHandler
+    from django_jobs.handlers import CallableHandler, CommandHandler, ShellHandler
 
     said, blank = attributes_of(JobHandler), vars(JobHandler)
     options = [name for name in JobHandler.__annotations__ if name not in said]
@@ -189,6 +189,7 @@ def handlers_page() -> str:
         *methods_of(JobResult),
         *section("The built-in handler `command`", CommandHandler),
         *section("The built-in handler `callable`", CallableHandler),
+        *section("The built-in handler `shell`", ShellHandler),
     ]
     return "\n".join(lines) + "\n"
 

@@ -5,5 +5,6 @@ from .base import JobHandler, JobResult
 from .callable import CallableHandler
 from .command import CommandHandler
 from .function import FunctionJob, job
+from .shell import ShellHandler
 
-__all__ = ["CallableHandler", "CommandHandler", "FunctionJob", "JobHandler", "JobResult", "job"]
+__all__ = ["CallableHandler", "CommandHandler", "FunctionJob", "JobHandler", "JobResult", "ShellHandler", "job"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
@@ -16,6 +17,7 @@ from ..definition import JobDefinition, LocalPayload, checked_options, whole
 from ..definition import seconds as duration
 from ..exceptions import InvalidDefinition, InvalidHandler, InvalidSchedule, JobsError, UnknownHandler
 from ..handlers.command import parse_command
+from ..handlers.shell import parse_program
 from .decisions import MOST_MADE_UP_FOR
 from .entries import Entry, Hook, Problem
 from .frequency import Frequency, flag, step
@@ -64,9 +66,9 @@ class Scheduler:
             payload = {"path": f"{function.__module__}.{function.__qualname__}", "args": list(args), "kwargs": kwargs}
         return self.define("callable", payload)
 
-    def shell(self, command: Any) -> EntryBuilder:
-        """A new entry for a handler of the site's own with the key `shell`: none is built in."""
-        return self.define("shell", command)
+    def shell(self, program: str | Sequence[str]) -> EntryBuilder:
+        """A new entry that runs a program: a list of it and its arguments, `["pg_dump", "shop"]`, or one text."""
+        return self.define("shell", program)
 
 
 class EntryBuilder(Frequency):
@@ -88,14 +90,16 @@ class EntryBuilder(Frequency):
 
     @property
     def name(self) -> str:
-        """The name that was given, else the handler's key, or the command."""
+        """The name that was given, else the handler's key, the command's or the program's name."""
         return self._given.get("name") or _own_name(self._handler, self._payload)
 
     # -- what, and where --------------------------------------------------------------------------------------
 
     @step
     def named(self, name: str) -> Self:
-        """The name, unique in the schedule, at most 200 characters. Default: the handler's key, or the command."""
+        """The name, unique in the schedule, at most 200 characters. Default: the handler's key, the command's or the
+        program's name.
+        """
         if not name:
             raise InvalidSchedule("name: give a text that is not empty.")
         return self._with(name=names.check_label("name", name))
@@ -303,11 +307,13 @@ class EntryBuilder(Frequency):
 
 
 def _own_name(handler: Any, payload: Any) -> str:
-    if handler == "command":
-        try:
+    try:
+        if handler == "command":
             return parse_command(payload)[0][:200]
-        except InvalidDefinition:
-            return "command"
+        if handler == "shell":
+            return os.path.basename(parse_program(payload)[0])[:200] or handler
+    except InvalidDefinition:
+        return str(handler)
     try:
         return Jobs.key_of(handler)[:200]
     except (InvalidDefinition, UnknownHandler, InvalidHandler):

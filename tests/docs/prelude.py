@@ -110,8 +110,9 @@ PRELUDES: dict[str, Prelude] = {
         names={"is_holiday": lambda: False, "tell_operators": lambda: None},
         settings={
             "JOBS": dict.fromkeys(("report", "import", "statistics", "sale", "ping"), PLAIN),
-            "JOBS_BUILTINS": ["command"],
+            "JOBS_BUILTINS": ["command", "shell"],
             "JOBS_COMMANDS_ALLOWED": ["clearsessions"],
+            "JOBS_SHELL_ALLOWED": ["du"],
         },
     ),
     "docs/how-to/security.md": Prelude(names={"Charge": Plain}),

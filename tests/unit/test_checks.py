@@ -122,6 +122,9 @@ MEMORY = "django_jobs.backends.memory.MemoryBackend"
         ("E002", "JOBS_QUEUES", {"a": {"handlers": "trial.noop"}}, {"a": {"handlers": ["trial.noop"]}}),
         ("W010", "JOBS_BUILTINS", ["callable"], ["command"]),
         ("E011", "JOBS_BUILTINS", ["comand"], []),
+        ("W010", "JOBS_BUILTINS", ["shell"], []),
+        ("E009", "JOBS_SHELL_ALLOWED", "sh", ["sh"]),
+        ("E009", "JOBS_SHELL_VARIABLES", "HOME", ["HOME"]),
         ("W010", "JOBS_COMMANDS_ALLOWED", [], ["clearsessions"]),
         ("E009", "JOBS_DEFAULTS", None, {}),
         ("E009", "JOBS_LEASE_SECONDS", "30", 30),
@@ -217,6 +220,37 @@ def test_each_mistake_in_the_settings_is_found_and_its_mending_too(settings, che
         delattr(settings, name)
     else:
         setattr(settings, name, good)
+    assert found() == []
+
+
+def test_a_program_that_is_allowed_has_to_be_there(settings):
+    settings.JOBS_SHELL_ALLOWED = ["sh", "/bin/sh", "bin/sh", "no-such-program"]
+    assert found() == [], "the handler is not let in"
+    settings.JOBS_BUILTINS = ["shell"]
+    assert [message.msg for message in messages() if message.id == "django_jobs.W016"] == [
+        "JOBS_SHELL_ALLOWED: there is no program 'bin/sh' here.",
+        "JOBS_SHELL_ALLOWED: there is no program 'no-such-program' here.",
+    ]
+    settings.JOBS_SHELL_ALLOWED = ["sh"]
+    assert found() == []
+
+
+def test_a_program_of_the_schedule_has_to_be_allowed(settings):
+    settings.JOBS_BUILTINS = ["shell"]
+    settings.JOBS_SHELL_ALLOWED = ["sh"]
+    settings.JOBS_SCHEDULE = {"a": {"shell": "/bin/sh -c true", "daily": True}, "b": {"shell": ["env"], "daily": True}}
+    (message,) = messages()
+    assert (message.id, message.msg, message.hint) == (
+        "django_jobs.W021",
+        "JOBS_SCHEDULE, entry 'b': the program 'env' is not allowed.",
+        "Add the program to JOBS_SHELL_ALLOWED.",
+    )
+
+
+def test_a_handler_of_the_site_under_a_key_of_ours_is_its_own(settings):
+    settings.JOBS = {**settings.JOBS, "shell": settings.JOBS["trial.noop"], "command": settings.JOBS["trial.noop"]}
+    settings.JOBS_BUILTINS = []
+    settings.JOBS_SCHEDULE = {"a": {"shell": {"any": 1}, "daily": True}, "b": {"command": 5, "daily": True}}
     assert found() == []
 
 

@@ -41,7 +41,7 @@ not_callable = 3
 @pytest.fixture(autouse=True)
 def _site(handlers, settings):
     handlers({"report": Report, "picky": Picky})
-    settings.JOBS_BUILTINS = ["command", "callable"]
+    settings.JOBS_BUILTINS = ["command", "callable", "shell"]
     settings.JOBS_CALLABLES_ALLOWED = [f"{__name__}.is_quiet"]
     settings.JOBS_QUEUES = {"default": {}, "reports": {"handlers": ["report"]}}
 
@@ -124,6 +124,8 @@ def test_tags_add_up() -> None:
 def test_names() -> None:
     assert define("command", "app:clearsessions --verbosity=0").hourly().to_entry().name == "clearsessions"
     assert define(Report).hourly().to_entry().name == "report"
+    assert Scheduler().shell("/usr/bin/pg_dump shop").name == "pg_dump"
+    assert [Scheduler().shell(odd).name for odd in ("", ["/"], "'")] == ["shell", "shell", "shell"]
     assert define("report").named("mine").hourly().to_entry().name == "mine"
 
 
@@ -200,6 +202,8 @@ def test_what_does_not_hold(call: str, expected: tuple[str, str]) -> None:
         (object, None, "E023", "has no key"),
         (lambda: None, None, "E021", "is neither a key nor a handler class"),
         ("command", "", "E021", "payload: a command is a text"),
+        ("shell", "ls | wc", "E021", "there is no shell that could read '|'"),
+        ("shell", [], "E021", "payload: a program is a list of texts"),
         ("callable", "os.system", "E021", "is not allowed. Add it to JOBS_CALLABLES_ALLOWED"),
         ("callable", print, "E021", "is not a function"),
         ("report", {1: 2}, "E021", "payload"),
@@ -303,6 +307,9 @@ def test_what_runs_in_a_dict() -> None:
     assert (entry.name, entry.handler, entry.payload) == ("clearsessions", "command", "app:clearsessions")
     entry = entry_from_mapping("", {"name": "mine", "callable": f"{__name__}.is_quiet", "daily": True})
     assert (entry.name, entry.handler) == ("mine", "callable")
+    entry = entry_from_mapping("", {"shell": "pg_dump 'a b'", "daily": True})
+    assert (entry.name, entry.handler, entry.payload) == ("pg_dump", "shell", ["pg_dump", "a b"])
+    assert entry_from_mapping("", {"shell": ["ls", "-l"], "daily": True}).payload == ["ls", "-l"]
     entry = entry_from_mapping("mine", {"handler": "report", "daily": True, "options": {"max_attempts": 3}})
     assert entry.options == {"max_attempts": 3}
 

@@ -92,6 +92,14 @@ class StoreBusy(StoreUnavailable):
     """Somebody else's lock was in the way, within a transaction of the caller's: roll it back and try again."""
 
 
+class LockTaken(JobsError):
+    """Somebody else has the lock (`django_jobs.locks.mutex`), and had it as long as we would wait."""
+
+
+class LockLost(JobsError):
+    """The lock is not ours any more: its time was over before it was renewed. Somebody else may have it."""
+
+
 class CircuitOpen(StoreUnavailable):
     """The store has failed several times in a row, and is not asked again for JOBS_CIRCUIT_COOLDOWN seconds."""
 

@@ -5,6 +5,7 @@
 - `django_jobs.runtime`, where a job runs: `START` (DEBUG); what hooks and `backoff_delay` raise (ERROR)
 - `django_jobs.reap`, whoever reaps: `REAPED` (WARNING)
 - `django_jobs.schedule`, in schedulers: `STARTED`, `SUCCEEDED` and `SKIPPED` (INFO) and `FAILED` (ERROR) of a tick
+- `django_jobs.locks`, whoever takes a mutex: one whose time was over before its release (WARNING)
 - `django_jobs.backends`, everywhere: what is wrong with the store
 
 Records about a job have `job_id`, `queue`, `handler` and `attempt`. What a job logs itself, to any logger, gets them

@@ -40,6 +40,11 @@ def ago(store: DatabaseBackend, seconds: float) -> RawSQL:
     return RawSQL(f"({store.sql.later('%s')})", [-float(seconds)], output_field=DateTimeField())  # noqa: S611
 
 
+def later(store: DatabaseBackend, seconds: float) -> RawSQL:
+    """`seconds` after the store's now, as an expression."""
+    return ago(store, -seconds)
+
+
 def moment(store: DatabaseBackend, when: datetime) -> RawSQL:
     """An aware moment as an expression, whatever USE_TZ says: the store keeps UTC."""
     return RawSQL("%s", [store.sql.moment(when)], output_field=DateTimeField())

@@ -196,7 +196,7 @@ def handlers_page() -> str:
 
 def jobs_page() -> str:
     """What dispatches jobs, and looks after them."""
-    from django_jobs import JobRef, Jobs, Priority, retry
+    from django_jobs import JobRef, Jobs, Priority, locks, retry
     from django_jobs.backends import CancelOutcome, JobRecord
     from django_jobs.definition import JobBuilder
 
@@ -218,6 +218,10 @@ def jobs_page() -> str:
         "",
         f"{', '.join(f'`{priority.name}` ({priority:d})' for priority in Priority)}.",
         *section("`django_jobs.retry.backoff(strategy, **fields)`", retry.backoff),
+        *section("`django_jobs.locks.mutex(name, ttl, *, wait=0, driver='database')`", locks.mutex),
+        *methods_of(locks.Mutex),
+        *section("`django_jobs.locks.cache_locks(alias='default')`", locks.cache_locks),
+        *section("`django_jobs.locks.FileLocks(folder)`", locks.FileLocks),
     ]
     return "\n".join(lines) + "\n"
 

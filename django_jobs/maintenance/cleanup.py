@@ -13,7 +13,7 @@ from ..backends import Backend
 from ..backends.database import DatabaseBackend
 from ..conf import conf
 from ..logs import get_logger
-from ..models import CompletedJob, FailedJob, Hold, Job, JobEvent, ScheduleTick, Worker
+from ..models import CompletedJob, FailedJob, Hold, Job, JobEvent, Lock, ScheduleTick, Worker
 from ..store import ago, delete_some, moment, store_of
 from .states import FINISHED
 
@@ -87,7 +87,7 @@ def _finished(
 def expire(backend: Backend) -> int:
     """Delete what has been kept long enough, by the store's clock; answers how many rows.
 
-    These are: completed jobs whose `keep_until` has passed, holds that are over, events older than
+    These are: completed jobs whose `keep_until` has passed, holds and locks that are over, events older than
     `JOBS_KEEP_EVENTS`, closed ticks of the schedule older than `JOBS_KEEP_TICKS`, and workers that stopped or were
     lost over `JOBS_KEEP_WORKERS` ago and hold no job. The work of one call is bounded; any number of hosts may call it
     at once. A backend without a database has nothing of this.
@@ -100,6 +100,7 @@ def _expired(store: DatabaseBackend) -> Iterable[QuerySet[Any, Any]]:
     completed = CompletedJob.objects.using(store.database)
     yield completed.filter(keep_until__lt=ago(store, 0)).order_by("keep_until")
     yield Hold._default_manager.using(store.database).filter(until__lt=ago(store, 0)).order_by("until")
+    yield Lock._default_manager.using(store.database).filter(until__lt=ago(store, 0)).order_by("until")
     if conf.keep_events is not None:
         events = JobEvent.objects.using(store.database)
         yield events.filter(at__lt=ago(store, conf.keep_events)).order_by("at")

@@ -5,6 +5,7 @@ from .event import JobEvent
 from .failed_job import FailedJob, FailureReason
 from .hold import Hold
 from .job import Job, JobState
+from .lock import Lock
 from .queue import Queue
 from .schedule_entry import ScheduleEntry
 from .schedule_tick import ScheduleTick, TickState
@@ -21,6 +22,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobState",
+    "Lock",
     "Queue",
     "ScheduleEntry",
     "ScheduleTick",

@@ -15,7 +15,7 @@ from ..backends import get_backend
 from ..backends.database import DatabaseBackend
 from ..backends.memory import MemoryBackend
 from ..definition import moment, seconds
-from ..models import CompletedJob, FailedJob, Hold, Job, JobEvent, ScheduleEntry, ScheduleTick, Worker
+from ..models import CompletedJob, FailedJob, Hold, Job, JobEvent, Lock, ScheduleEntry, ScheduleTick, Worker
 
 _MOMENTS: dict[type[Model], tuple[str, ...]] = {
     Job: ("enqueued_at", "available_at", "started_at"),
@@ -24,6 +24,7 @@ _MOMENTS: dict[type[Model], tuple[str, ...]] = {
     Worker: ("started_at", "renewed_at", "lease_expires_at"),
     JobEvent: ("at",),
     Hold: ("until",),
+    Lock: ("until",),
     ScheduleEntry: ("seen_at", "look_at"),
     ScheduleTick: ("instant", "look_at", "decided_at", "started_at", "finished_at"),
 }

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from django_jobs import JobHandler, Jobs, Scheduler, exceptions, job
+from django_jobs.locks import mutex
 from django_jobs.retry import backoff
 
 
@@ -103,6 +104,9 @@ PRELUDES: dict[str, Prelude] = {
     "docs/how-to/deploy.md": Prelude(),
     "docs/how-to/handlers.md": Prelude(),
     "docs/how-to/isolation.md": Prelude(),
+    "docs/how-to/locks.md": Prelude(
+        names={"read_everything": lambda: None, "pages": [1, 2], "read": lambda page: None}
+    ),
     "docs/how-to/logging.md": Prelude(),
     "docs/how-to/queues.md": Prelude(settings={"JOBS": dict.fromkeys(("welcome", "charge", "refund"), PLAIN)}),
     "docs/how-to/retries.md": Prelude(names={"web": Web()}, settings={"JOBS": {"report": PLAIN}}),
@@ -125,7 +129,10 @@ PRELUDES: dict[str, Prelude] = {
     "docs/reference/handlers.md": Prelude(
         names={"JobHandler": JobHandler, "job": job}, settings={"JOBS": {"welcome": "page.SendWelcomeEmail"}}
     ),
-    "docs/reference/jobs.md": Prelude(names={"Jobs": Jobs, "backoff": backoff}, settings={"JOBS": {"welcome": PLAIN}}),
+    "docs/reference/jobs.md": Prelude(
+        names={"Jobs": Jobs, "backoff": backoff, "mutex": mutex, "pages": [1, 2], "read": lambda page: None},
+        settings={"JOBS": {"welcome": PLAIN}},
+    ),
     "docs/reference/schedule.md": Prelude(names={"Scheduler": Scheduler}, settings={"JOBS": {"report": PLAIN}}),
     "docs/reference/settings.md": Prelude(),
     "docs/tutorials/first-job.md": Prelude(),

@@ -13,6 +13,7 @@ import pytest
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.templatetags.admin_list import result_headers
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection
@@ -25,7 +26,19 @@ from django.utils.timezone import now
 from django_jobs import Jobs
 from django_jobs.admin import base, display
 from django_jobs.admin.base import CappedPaginator
-from django_jobs.models import CompletedJob, FailedJob, Hold, Job, JobEvent, Queue, ScheduleEntry, ScheduleTick, Worker
+from django_jobs.locks import mutex
+from django_jobs.models import (
+    CompletedJob,
+    FailedJob,
+    Hold,
+    Job,
+    JobEvent,
+    Lock,
+    Queue,
+    ScheduleEntry,
+    ScheduleTick,
+    Worker,
+)
 from django_jobs.redaction import REDACTED
 
 from .conftest import claim_all, work_off
@@ -33,7 +46,18 @@ from .conftest import claim_all, work_off
 pytestmark = pytest.mark.django_db
 
 Failed = Callable[..., str]
-MODELS = ["job", "failedjob", "completedjob", "queue", "worker", "jobevent", "hold", "scheduleentry", "scheduletick"]
+MODELS = [
+    "job",
+    "failedjob",
+    "completedjob",
+    "queue",
+    "worker",
+    "jobevent",
+    "hold",
+    "lock",
+    "scheduleentry",
+    "scheduletick",
+]
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&"
 
 
@@ -76,6 +100,7 @@ def one_of_each(failed: Failed) -> dict[str, object]:
     Queue.objects.create(name="default")
     held = Jobs.push("trial.noop", unique={"key": "k", "until": "1h"}, delay=60)
     assert Hold.objects.get().job_id == uuid.UUID(held)
+    mutex("im/port", 60).acquire()
     return {
         "job": live,
         "failedjob": job,
@@ -84,6 +109,7 @@ def one_of_each(failed: Failed) -> dict[str, object]:
         "worker": Worker.objects.values_list("pk", flat=True)[0],
         "jobevent": JobEvent.objects.get().pk,
         "hold": Hold.objects.get().pk,
+        "lock": Lock.objects.get().pk,
         "scheduleentry": ScheduleEntry.objects.create(name="report", definition={"handler": "trial.noop"}).pk,
         "scheduletick": ScheduleTick.objects.create(
             id=uuid.uuid4(), name="report", instant=now(), decided_at=now(), state="failed", job_id=held, notes="no"
@@ -131,15 +157,16 @@ def test_facts_can_not_be_added_or_changed_by_form(model: str, one_of_each: dict
     assert boss.post(url(model, "change", one_of_each[model]), {"queue": "mail"}).status_code == 403
     if model != "queue":
         assert boss.get(url(model, "add")).status_code == 403
-    if model not in ("queue", "failedjob", "completedjob", "hold"):
+    if model not in ("queue", "failedjob", "completedjob", "hold", "lock"):
         assert boss.post(url(model, "delete", one_of_each[model]), {"post": "yes"}).status_code == 403
 
 
-def test_a_hold_is_deleted_with_djangos_permission(one_of_each: dict[str, object]) -> None:
-    page = url("hold", "delete", one_of_each["hold"])
-    assert client_of("view_hold").post(page, {"post": "yes"}).status_code == 403
-    assert client_of("view_hold", "delete_hold").post(page, {"post": "yes"}).status_code == 302
-    assert not Hold._default_manager.exists()
+@pytest.mark.parametrize("model", ["hold", "lock"])
+def test_a_hold_is_deleted_with_djangos_permission(model: str, one_of_each: dict[str, object]) -> None:
+    page = url(model, "delete", one_of_each[model])
+    assert client_of(f"view_{model}").post(page, {"post": "yes"}).status_code == 403
+    assert client_of(f"view_{model}", f"delete_{model}").post(page, {"post": "yes"}).status_code == 302
+    assert not {"hold": Hold, "lock": Lock}[model]._default_manager.exists()
 
 
 def test_finished_jobs_are_deleted_with_djangos_permission(one_of_each: dict[str, object]) -> None:
@@ -206,6 +233,8 @@ def test_hostile_texts_stay_texts(one_of_each: dict[str, object], boss: Client) 
     CompletedJob.objects.update(**shared, result=json.dumps(HOSTILE))
     FailedJob.objects.update(**shared, error_class=HOSTILE, error_message=HOSTILE, traceback=HOSTILE)
     Worker.objects.update(host=HOSTILE, queues=HOSTILE)
+    Lock._default_manager.update(name=HOSTILE)
+    one_of_each["lock"] = quote(HOSTILE)
     ScheduleEntry.objects.update(definition={HOSTILE: HOSTILE})
     ScheduleTick.objects.update(name=HOSTILE, reason=HOSTILE, notes=HOSTILE)
     JobEvent.objects.update(message=HOSTILE, type=HOSTILE[:32], data={HOSTILE: HOSTILE})

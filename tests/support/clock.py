@@ -9,12 +9,13 @@ from django.db.models import F
 
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.backends.memory import MemoryBackend
-from django_jobs.models import CompletedJob, Hold, Job, ScheduleEntry, ScheduleTick, Worker
+from django_jobs.models import CompletedJob, Hold, Job, Lock, ScheduleEntry, ScheduleTick, Worker
 
 MOMENTS = {
     Job: ("enqueued_at", "available_at", "started_at"),
     CompletedJob: ("finished_at", "keep_until"),
     Hold: ("until",),
+    Lock: ("until",),
     ScheduleEntry: ("seen_at", "look_at"),
     ScheduleTick: ("instant", "look_at", "decided_at", "started_at", "finished_at"),
     Worker: ("started_at", "renewed_at", "lease_expires_at"),

@@ -17,6 +17,7 @@ TABLES = (
     "django_jobs_worker",
     "django_jobs_queue",
     "django_jobs_hold",
+    "django_jobs_lock",
     "django_jobs_scheduleentry",
     "django_jobs_scheduletick",
 )

@@ -9,7 +9,7 @@ import json
 import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -248,8 +248,10 @@ def job_id(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Words with commas between."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+    """Words with commas between, at least one."""
+    if found := [word.strip() for word in text.split(",") if word.strip()]:
+        return found
+    raise ArgumentTypeError(_("%(text)r names nothing") % {"text": text[:80]})
 
 
 def moment(text: str) -> datetime:
@@ -275,15 +277,24 @@ def duration(text: str) -> float:
         raise ArgumentTypeError(str(error)) from None
 
 
-def at_least_one(text: str) -> int:
-    """A whole number from 1."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ArgumentTypeError(_("%(text)r is not a whole number of at least 1") % {"text": text[:80]})
+def up_to(most: int) -> Callable[[str], int]:
+    """A whole number from 1 to `most`."""
+
+    def number(text: str) -> int:
+        try:
+            found = int(text)
+        except ValueError:
+            found = 0
+        if not 1 <= found <= most:
+            says = _("%(text)r is not a whole number of at least 1, and %(most)d at most")
+            raise ArgumentTypeError(says % {"text": text[:80], "most": most})
+        return found
+
     return number
+
+
+at_least_one = up_to(2**31 - 1)
+"""A whole number from 1, as large as every database takes for a limit."""
 
 
 def seconds_above_zero(text: str) -> float:

@@ -11,11 +11,12 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import DateTimeField, Exists, Min, OuterRef, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Coalesce, Concat
 
-from ..backends import Backend
+from ..backends import Backend, JobRecord, get_backend
 from ..backends.archive import aware, kept
 from ..backends.database import DatabaseBackend
 from ..ids import new_id
@@ -316,6 +317,16 @@ class Ledger:
         rest = [pk for pk in job_ids if pk not in found]
         live = set(Job.objects.using(self.database).filter(pk__in=rest).values_list("pk", flat=True))
         return found | {pk: NO_RECORD for pk in rest if pk not in live}
+
+    def job_of(self, tick: ScheduleTick) -> JobRecord | None:
+        """The job of a tick, as its backend has it. None: there is no record of it, or nobody could say."""
+        if tick.job_id is None:
+            return None
+        try:
+            backend = get_backend(tick.backend) if tick.backend else self.store  # what ran inline is recorded here
+        except ImproperlyConfigured:
+            return None
+        return backend.get(str(tick.job_id))
 
     # -- history ----------------------------------------------------------------------------------------------
 

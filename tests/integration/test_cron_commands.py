@@ -175,6 +175,69 @@ def test_the_history_has_the_latest_ticks_first(jobs_on: DatabaseBackend) -> Non
     assert failure.value.returncode == 2
 
 
+def test_the_history_has_what_is_recorded_of_the_jobs(jobs_on: DatabaseBackend, settings: Any) -> None:
+    def with_payloads(s: Scheduler) -> None:
+        s.define("trial.noop", {"month": 6, "api_key": "k-1"}).named("queued").every_minute().queue("default")
+        s.define("trial.fail", {"n": 1}).named("inline").every_minute()
+        s.define("trial.noop").named("never").every_minute().when(lambda: False)
+
+    settings.JOBS_SCHEDULE = with_payloads
+    said("jobs_cronjob_run")
+    advance_database(jobs_on, 60)
+    said("jobs_cronjob_run")
+    assert "payload" not in said("jobs_cronjob_history", "queued", "--full")
+    plain = said("jobs_cronjob_history", "queued", "--payload")
+    assert '    payload: {"month": 6, "api_key": "********"}\n' in plain
+    assert "k-1" not in plain
+    assert "handler" not in plain
+    (waiting,) = told("jobs_cronjob_history", "queued", "--extended")["ticks"]
+    assert (waiting["job"]["state"], waiting["job"]["handler"]) == ("pending", "trial.noop")
+    assert "payload" not in waiting
+    work_off(jobs_on)
+    (done,) = told("jobs_cronjob_history", "queued", "--extended", "--payload")["ticks"]
+    assert (done["job"]["state"], done["job"]["attempt"], done["job"]["max_attempts"]) == ("completed", 1, 1)
+    assert done["job"]["waited_seconds"] >= 0
+    assert done["payload"] == {"month": 6, "api_key": "********"}
+    lines = said("jobs_cronjob_history", "inline", "--extended", "--payload").splitlines()
+    for line in ('payload: {"n": 1}', "state: failed", "handler: trial.fail", "error_message: this job fails"):
+        assert f"    {line}" in lines
+    assert not any(line.startswith("    result") for line in lines), "what there is not is left out"
+    (skipped,) = told("jobs_cronjob_history", "never", "--extended", "--payload")["ticks"]
+    assert (skipped["payload"], skipped["job"]) == (None, None)
+    CompletedJob.objects.using(jobs_on.database).all().delete()
+    assert told("jobs_cronjob_history", "queued", "--extended")["ticks"][0]["job"] is None
+    ScheduleTick.objects.using(jobs_on.database).update(backend="gone")
+    assert told("jobs_cronjob_history", "queued", "--payload")["ticks"][0]["payload"] is None
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["jobs_cronjob_history", "often", "--limit", "0"], "'0' is not a whole number of at least 1"),
+        (["jobs_cronjob_history", "often", "--limit", "9" * 30], "2147483647 at most"),
+        (["jobs_cronjob_history", "often", "--limit", "9" * 5000], "2147483647 at most"),
+        (["jobs_cronjob_history", "often", "--status", ""], "'' names nothing"),
+        (["jobs_cronjob_test", "* * * * *", "--count", "10001"], "10000 at most"),
+        (["jobs_cronjob_run", "--only", ""], "'' names nothing"),
+        (["jobs_cronjob_run", "--only", " , "], "' , ' names nothing"),
+        (["jobs_cronjob_enable", ""], "'' names nothing"),
+    ],
+)
+def test_arguments_that_can_not_be_meant(jobs_on: DatabaseBackend, command: list[str], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        said(*command)
+
+
+def test_as_many_ticks_as_a_limit_can_say(jobs_on: DatabaseBackend) -> None:
+    assert said("jobs_cronjob_history", "often", "--limit", str(2**31 - 1)) == "No tick yet.\n"
+
+
+def test_only_none_is_no_run_of_nothing(jobs_on: DatabaseBackend) -> None:
+    with pytest.raises(CommandError, match="--only: give the name of an entry") as failure:
+        call_command("jobs_cronjob_run", only=[])
+    assert failure.value.returncode == 2
+
+
 def test_entries_are_disabled_and_enabled_by_name(jobs_on: DatabaseBackend) -> None:
     assert said("jobs_cronjob_disable", "often") == "often is disabled now.\n"
     assert said("jobs_cronjob_disable", "often") == "often was disabled already.\n"

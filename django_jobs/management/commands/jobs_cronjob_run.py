@@ -51,6 +51,8 @@ class Command(CronCommand):
         self.add_json(parser)
 
     def run(self, **options: Any) -> None:
+        if options["only"] is not None and not options["only"]:  # by call_command
+            self.usage_error(_("--only: give the name of an entry"))
         desk = make_desk(only=options["only"], force_inline=options["force_inline"], execute=run_attempt_here)
         desk.schedule.refresh()
         self.chosen(desk, options["only"] or ())

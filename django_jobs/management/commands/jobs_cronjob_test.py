@@ -13,7 +13,9 @@ from ...exceptions import InvalidSchedule
 from ...scheduler.ticks import Tick, next_ticks
 from ...scheduler.timing import Timing
 from ...scheduler.words import edge_in_words, in_words
-from ..base import JobsCommand, at_least_one, moment
+from ..base import JobsCommand, moment, up_to
+
+MOST = 10_000
 
 
 class Command(JobsCommand):
@@ -37,7 +39,7 @@ class Command(JobsCommand):
         )
         parser.add_argument("--after", type=moment, metavar="ISO", help=_("Look from this moment on. Default: now."))
         parser.add_argument(
-            "--count", type=at_least_one, default=5, metavar="N", help=_("How many times to print. Default: 5.")
+            "--count", type=up_to(MOST), default=5, metavar="N", help=_("How many times to print. Default: 5.")
         )
         self.add_json(parser)
 

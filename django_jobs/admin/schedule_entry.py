@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from ..exceptions import InvalidSchedule
-from ..models import ScheduleEntry
+from ..models import ScheduleEntry, TickState
+from ..scheduler.desk import make_desk
 from ..scheduler.entries import Entry
 from ..scheduler.mapping import entry_from_mapping
+from ..scheduler.plans import Report
+from ..scheduler.runner import Runner
 from ..scheduler.sources import by_name
 from ..scheduler.words import in_words
 from . import display
-from .base import FactsAdmin, moment_of
+from .base import FactsAdmin, ObjectAction, moment_of
 
 
 def entry_of(row: ScheduleEntry) -> Entry | None:
@@ -30,6 +35,12 @@ def entry_of(row: ScheduleEntry) -> Entry | None:
         return entry_from_mapping(row.name, row.definition, origin="database")
     except InvalidSchedule:
         return None
+
+
+def is_active(row: ScheduleEntry) -> bool:
+    """Whether it is enabled, here and in its definition."""
+    entry = entry_of(row)
+    return entry is not None and row.enabled and entry.enabled
 
 
 def fact_of(label: Any, tell: Callable[[Entry], str]) -> Callable[[Any, ScheduleEntry], str]:
@@ -53,6 +64,8 @@ class ScheduleEntryAdmin(FactsAdmin):
     search_help_text = gettext_lazy("By a part of the name.")
     ordering = ("name",)
     long_columns = ("definition",)
+    actions = ("run_entries",)
+    object_actions = (ObjectAction("run", gettext_lazy("Run this entry now"), lambda row: is_active(row)),)
     readonly_fields = (
         *("state_badge", "timing", "words", "zone", "looked_at", "decided"),
         *("handler", "where", "origin", "shown_definition", "hidden_definition"),
@@ -77,11 +90,9 @@ class ScheduleEntryAdmin(FactsAdmin):
     @admin.display(description=gettext_lazy("state"))
     def state_badge(self, obj: ScheduleEntry) -> SafeString:
         """Whether its ticks are dispatched: it is enabled here and in its definition."""
-        entry = entry_of(obj)
-        if entry is None:
+        if entry_of(obj) is None:
             return display.badge("paused", _("not in the schedule"))
-        is_enabled = obj.enabled and entry.enabled
-        return display.badge("active", _("enabled")) if is_enabled else display.badge("paused", _("disabled"))
+        return display.badge("active", _("enabled")) if is_active(obj) else display.badge("paused", _("disabled"))
 
     @admin.display(description=gettext_lazy("defined in"))
     def origin(self, obj: ScheduleEntry) -> str:
@@ -100,3 +111,50 @@ class ScheduleEntryAdmin(FactsAdmin):
     def hidden_definition(self, obj: ScheduleEntry) -> str:
         """In the definition's place."""
         return display.hidden()
+
+    # -- run now ------------------------------------------------------------------------------------------------
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may run entries out of their turn."""
+        return self.may(request, "run_schedule")
+
+    @admin.action(description=gettext_lazy("Run selected entries now"), permissions=["run"])
+    def run_entries(self, request: HttpRequest, queryset: QuerySet[ScheduleEntry]) -> None:
+        """Let them run once, now."""
+        self.run(request, self.chosen(request, queryset))
+
+    def run_object(self, request: HttpRequest, obj: ScheduleEntry) -> None:
+        """Let it run once, now."""
+        self.run(request, [obj])
+
+    def run(self, request: HttpRequest, rows: Sequence[ScheduleEntry]) -> None:
+        """Let these run, log it, and say what became of them."""
+        desk = make_desk(inline=False)
+        desk.schedule.refresh()
+        reports = {report.name: report for report in Runner(desk).out_of_turn([row.name for row in rows]).reports}
+        began = (TickState.DISPATCHED, TickState.WAITING)
+        self.log(request, [r for r in rows if r.name in reports and reports[r.name].state in began], _("Run now."))
+        self.tell(request, list(reports.values()), len(rows) - len(reports))
+
+    def tell(self, request: HttpRequest, reports: Sequence[Report], left_out: int) -> None:
+        """Say what became of them."""
+        states = Counter(report.state for report in reports)
+        if n := states[TickState.DISPATCHED]:
+            text = ngettext("The job of %(n)d entry is enqueued.", "The jobs of %(n)d entries are enqueued.", n)
+            self.message_user(request, text % {"n": n}, messages.SUCCESS)
+        if n := states[TickState.WAITING]:
+            text = ngettext("%(n)d entry waits for a scheduler.", "%(n)d entries wait for a scheduler.", n)
+            self.message_user(request, text % {"n": n}, messages.SUCCESS)
+        for report in reports:
+            facts = {"name": report.name, "why": report.error or report.reason}
+            if report.state == TickState.SKIPPED:
+                self.message_user(request, _("%(name)s was skipped: %(why)s") % facts, messages.WARNING)
+            elif report.state == TickState.FAILED:
+                self.message_user(request, _("%(name)s could not be started: %(why)s") % facts, messages.ERROR)
+        if n := left_out:
+            text = ngettext(
+                "%(n)d entry was left alone: it is disabled, not in the schedule here, or just in another's hands.",
+                "%(n)d entries were left alone: disabled, not in the schedule here, or just in another's hands.",
+                n,
+            )
+            self.message_user(request, text % {"n": n}, messages.WARNING)

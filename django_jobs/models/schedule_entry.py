@@ -33,6 +33,7 @@ class ScheduleEntry(models.Model):
     class Meta:
         verbose_name = _("schedule entry")
         verbose_name_plural = _("schedule entries")
+        permissions = [("run_schedule", _("Can run entries of the schedule now"))]
 
     def __str__(self) -> str:
         return str(self.name)

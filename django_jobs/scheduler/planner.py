@@ -38,7 +38,7 @@ class Planner:
             if row.enabled and entry.enabled:
                 steps = self._steps(entry, row.seen_at, now, is_maintenance)
             look_at = next_look(entry.timing, now)
-            found.append(Plan(entry, self._way(entry), row.seen_at, now, look_at, steps))
+            found.append(Plan(entry, self.way(entry), row.seen_at, now, look_at, steps))
         return found
 
     def _steps(self, entry: Entry, after: datetime, now: datetime, is_maintenance: bool) -> tuple[Step, ...]:
@@ -53,7 +53,8 @@ class Planner:
             logger.exception("a condition of the entry %s failed", entry.name)
             return step._replace(error=f"a condition failed: {describe(error)}")
 
-    def _way(self, entry: Entry) -> Way:
+    def way(self, entry: Entry) -> Way:
+        """How its ticks get to run."""
         if entry.requires:
             return Way.REQUIRES
         if self.desk.is_inline(entry):

@@ -25,7 +25,7 @@ class Way(StrEnum):
     INLINE = "inline"
     """Its row first, then it runs here."""
     REQUIRES = "requires"
-    """It waits for what it requires."""
+    """It waits for what it requires, or for a scheduler that may run it."""
 
 
 class Step(NamedTuple):

@@ -7,7 +7,7 @@ is a row, and the row is there once.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,10 +22,11 @@ from ..ids import new_id
 from ..logs import get_logger
 from ..models import ScheduleTick, TickState
 from .desk import Desk
+from .entries import Entry
 from .follow_up import FollowUp
 from .hooks import Occasion, describe, run_hooks, tell_ended, tell_skipped, tell_started
 from .launch import job_of
-from .ledger import Ledger, batched
+from .ledger import Ledger, batched, next_look
 from .planner import Planner
 from .plans import NOT_STARTED, Plan, Report, Step, Way
 from .runs import Runs
@@ -81,6 +82,25 @@ class Runner:
         turn = Turn(self.ledger.now())
         self.open.finish(turn)
         self.open.take_up(turn)
+        return turn
+
+    def out_of_turn(self, names: Collection[str]) -> Turn:
+        """Let entries run once, now, whatever their times and conditions say: each gets a tick of this moment.
+
+        Guards and requirements hold for it as for any tick, and no other is lost by it. What runs inline waits for a
+        scheduler. Left out are entries that are disabled, of another environment, or not known yet to any scheduler.
+        """
+        turn = Turn(self.ledger.now())
+        rows = self.ledger.rows(names)
+        plans = []
+        for entry in self.desk.schedule.entries.values():
+            row = rows.get(entry.name)
+            if row is not None and row.seen_at is not None and row.enabled and entry.enabled:
+                way = self.planner.way(entry)
+                way = Way.REQUIRES if way is Way.INLINE else way
+                look_at = next_look(entry.timing, row.seen_at)
+                plans.append(Plan(entry, way, row.seen_at, row.seen_at, look_at, (Step(turn.now),)))
+        self._commit_in_batches(plans, turn)
         return turn
 
     def _let_pass(self, plans: Iterable[Plan]) -> None:
@@ -193,7 +213,7 @@ class Runner:
             case Way.STAGED:
                 return new(plan.name, step.at, TickState.WAITING, now, **in_hand)
             case Way.REQUIRES:
-                return new(plan.name, step.at, TickState.WAITING, now, reason="requires", look_at=now)
+                return new(plan.name, step.at, TickState.WAITING, now, reason=_waits_for(plan.entry), look_at=now)
 
     def _proceed(self, plan: Plan, step: Step, tick: ScheduleTick, turn: Turn) -> None:
         """What follows when a step is stored."""
@@ -205,7 +225,7 @@ class Runner:
             tell_skipped(occasion, step.reason, step.passed_over)
             turn.reports.append(Report(plan.name, step.at, TickState.SKIPPED, step.reason, step.passed_over))
         elif plan.way is Way.REQUIRES:
-            turn.reports.append(Report(plan.name, step.at, TickState.WAITING, "requires"))
+            turn.reports.append(Report(plan.name, step.at, TickState.WAITING, _waits_for(plan.entry)))
         elif plan.way is Way.JOB:
             tell_started(occasion)
             turn.reports.append(Report(plan.name, step.at, TickState.DISPATCHED, job_id=occasion.job_id))
@@ -214,3 +234,8 @@ class Runner:
         else:
             self.desk.note(tick, run_hooks("before", occasion))
             turn.reports.append(self.runs.run(tick, step.at, plan.entry))
+
+
+def _waits_for(entry: Entry) -> str:
+    """Why a tick waits, as its reason."""
+    return "requires" if entry.requires else "a scheduler"

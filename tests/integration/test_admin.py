@@ -534,6 +534,55 @@ def test_a_job_says_that_it_is_suspect_only_if_it_is(boss: Client) -> None:
     assert "A worker was lost" in boss.get(url("job", "change", job)).content.decode()
 
 
+def test_entries_run_now(boss: Client) -> None:
+    from django_jobs.scheduler.desk import make_desk
+    from django_jobs.scheduler.launch import execute_plainly
+    from django_jobs.scheduler.runner import Runner
+
+    queued = {"handler": "trial.noop", "yearly": True, "queue": "default"}
+    schedule = {
+        "queued": {**queued, "skip": "tests.integration.test_admin.always", "single_instance": True},
+        "inline": {"handler": "trial.noop", "yearly": True},
+        "off": queued,
+        "elsewhere": {**queued, "environments": "elsewhere"},
+    }
+    with override_settings(JOBS_SCHEDULE=schedule):
+        runner = Runner(make_desk(execute=execute_plainly))
+        runner.register()
+        ScheduleEntry.objects.create(name="elsewhere")
+        before = {row.name: (row.seen_at, row.look_at) for row in ScheduleEntry.objects.all()}
+        ScheduleEntry.objects.filter(name="off").update(enabled=False)
+        page = url("scheduleentry", "run", "queued")
+        assert client_of("view_scheduleentry").post(page).status_code == 403
+        assert client_of("run_schedule").post(page).status_code == 403
+        assert boss.get(page).status_code == 405
+        assert not ScheduleTick.objects.exists()
+        operator = client_of("view_scheduleentry", "run_schedule")
+        assert "Run this entry now" in operator.get(url("scheduleentry", "change", "queued")).content.decode()
+        assert "Run this entry now" not in operator.get(url("scheduleentry", "change", "off")).content.decode()
+        assert said(operator.post(page, follow=True)) == "The job of 1 entry is enqueued."
+        assert Job.objects.get().name == "queued"
+        answer = said(act(operator, "scheduleentry", "run_entries", ["queued", "inline", "off", "elsewhere"]))
+        assert "1 entry waits for a scheduler." in answer
+        assert "queued was skipped: overlap" in answer
+        assert "2 entries were left alone" in answer
+        assert [(log.object_id, log.change_message) for log in LogEntry.objects.order_by("pk")] == [
+            ("queued", "Run now."),
+            ("inline", "Run now."),
+        ]
+        assert ScheduleTick.objects.get(name="inline").reason == "a scheduler"
+        assert [(r.name, r.state) for r in runner.turn().reports] == [("inline", "succeeded")]
+        assert {row.name: (row.seen_at, row.look_at) for row in ScheduleEntry.objects.all()} == before
+        work_off(Jobs.backend())
+        runner.turn()
+        states = ScheduleTick.objects.order_by("instant").values_list("name", "state")
+        assert sorted(states) == [("inline", "succeeded"), ("queued", "skipped"), ("queued", "succeeded")]
+
+
+def always() -> bool:
+    return True
+
+
 def test_the_schedules_page_says_when_an_entry_runs_and_whether_it_does(boss: Client) -> None:
     schedule = {
         "on": {"handler": "trial.noop", "cron": "7 3 * * *", "queue": "default"},

@@ -942,3 +942,36 @@ def test_schedulers_that_look_at_once_dispatch_each_tick_once(site: Site) -> Non
         thread.join(60)
     assert sorted(found) == sorted((f"e{n}", "dispatched") for n in range(20))
     assert site.jobs() == 20
+
+
+# -- out of turn -------------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_runs_out_of_its_turn_and_loses_no_turn_by_it(site: Site) -> None:
+    def declare(s: Scheduler) -> None:
+        s.define("trial.noop").named("two").daily_at("02:00").queue("default").single_instance().when(lambda: False)
+        s.define("trial.noop").named("here").daily_at("02:00")
+        s.define("trial.noop").named("after").daily_at("02:00").requires("two").queue("default")
+        s.define("trial.noop").named("off").daily_at("02:00").enabled(False)
+
+    runner = site.has(declare)
+    names = ["two", "here", "after", "off", "unknown"]
+    assert states(runner.out_of_turn(names)) == [("two", "dispatched"), ("here", "waiting"), ("after", "waiting")]
+    site.passes(seconds=1)
+    assert states(runner.out_of_turn(["two"])) == [("two", "skipped")], "the first one holds the guard"
+    site.passes(seconds=1)
+    assert states(runner.turn()) == [("here", "succeeded")]
+    work_off(site.store)
+    site.passes(seconds=2)
+    assert states(runner.turn()) == [("after", "dispatched")]
+    assert site.ticks("two") == [("01:59:30", "succeeded", ""), ("01:59:31", "skipped", "overlap")]
+    site.passes(seconds=30)
+    assert ("here", "succeeded") in states(runner.turn())
+    assert site.ticks("two")[-1] == ("02:00:00", "skipped", "when")
+
+
+def test_who_looks_for_the_first_time_finds_nothing_to_run_out_of_turn(site: Site) -> None:
+    site.settings.JOBS_SCHEDULE = lambda s: s.define("trial.noop").named("new").hourly()
+    runner = site.scheduler()
+    runner.desk.schedule.refresh()
+    assert runner.out_of_turn(["new"]).reports == []

@@ -35,6 +35,13 @@ _LAST_WITH_STEP = [  # and some of its releases 59/15 too
 ]
 _CHANCE = re.compile(r"(^|,)[hr](\(|/|,|$)", re.IGNORECASE)
 _NEAREST = re.compile(r"(^|,)(w\d+|\d+w)(,|$)", re.IGNORECASE)  # only newer releases of croniter have it
+_ELSEWHERE = {
+    "@reboot": "names no time. What is to run at a start belongs to what starts the worker, such as a systemd unit.",
+    "@every": "is an interval, which cron does not have. Give '*/5 * * * *', or a helper such as every_five_minutes().",
+    "@": f"is no alias. There are: {', '.join(ALIASES)}.",
+    "tz=": "has a time zone in it, which belongs beside it: timezone('Europe/Berlin'), as the key or the method.",
+}
+"""What starts so in other systems, and what to do about it here."""
 _DAY = 2
 _FIRST_DAY = date(2024, 1, 1).toordinal()
 _CYCLE = timedelta(days=28 * 366).days
@@ -106,6 +113,7 @@ def parse(expression: str, *, seconds: bool = False, day_or: bool = True) -> Cro
     text = ALIASES.get(expression.strip().lower(), expression)
     if seconds and text is not expression:
         text += " 0"
+    _refuse_what_is_elsewhere(text)
     fields = text.split()
     wanted = 6 if seconds else 5
     if len(fields) != wanted:
@@ -177,6 +185,13 @@ def _bits(values: tuple[int, ...]) -> int:
 @lru_cache(maxsize=10_000)
 def _ever(days: DayRule) -> bool:
     return any(days.has(date.fromordinal(day)) for day in range(_FIRST_DAY, _FIRST_DAY + _CYCLE))
+
+
+def _refuse_what_is_elsewhere(expression: str) -> None:
+    start = expression.strip().lower().removeprefix("cron_")
+    for known, says in _ELSEWHERE.items():
+        if start.startswith(known):
+            raise InvalidSchedule(f"cron: {expression!r:.80} {says}", rule="E022")
 
 
 def _miscounted(expression: str, count: int, seconds: bool) -> str:

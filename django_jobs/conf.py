@@ -45,6 +45,7 @@ EVENTS = ("none", "odd", "all")
 SHOWS = ("lines", "tui", "json", "quiet")
 ISOLATIONS = ("pool", "fork", "spawn", "inline")
 CATCH_UPS = ("skip", "one", "all")
+MOST_MADE_UP_FOR = 10_000
 DEFAULT_BACKENDS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django_jobs.backends.database.DatabaseBackend", "OPTIONS": {}},
 }
@@ -235,7 +236,7 @@ class Conf:
         "What becomes of ticks that were missed: nothing, the last one is made up for, or all are.",
     )
     schedule_catch_up_limit: Setting[int] = Setting(
-        10, whole(1, 10_000), "How many missed ticks of an entry are made up for at most, the latest."
+        10, whole(1, MOST_MADE_UP_FOR), "How many missed ticks of an entry are made up for at most, the latest."
     )
 
     schedule_grace: Setting[float] = Setting(

@@ -12,13 +12,12 @@ from django.utils.module_loading import import_string
 
 from .. import names
 from ..api import Jobs
-from ..conf import CATCH_UPS, conf
+from ..conf import CATCH_UPS, MOST_MADE_UP_FOR, conf
 from ..definition import JobDefinition, LocalPayload, checked_options, whole
 from ..definition import seconds as duration
 from ..exceptions import InvalidDefinition, InvalidHandler, InvalidSchedule, JobsError, UnknownHandler
 from ..handlers.command import parse_command
 from ..handlers.shell import parse_program
-from .decisions import MOST_MADE_UP_FOR
 from .entries import Entry, Hook, Problem
 from .frequency import Frequency, flag, step
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
 
+from ..conf import MOST_MADE_UP_FOR
 from .entries import Entry
 from .ticks import Tick, ticks
 from .timing import Timing
 
-MOST_MADE_UP_FOR = 10_000
 MOST_COUNTED = 2 * MOST_MADE_UP_FOR
 """Of missed ticks, those are counted for sure: an outage of a month has millions of seconds."""
 STRIDE = timedelta(hours=1)

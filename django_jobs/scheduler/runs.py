@@ -25,7 +25,7 @@ from .plans import NOT_STARTED, STORE_AWAY, Report
 
 logger = get_logger("schedule")
 
-LOST = "lost"
+NOT_OURS = "lost"
 """In a report: the tick is in other hands."""
 
 
@@ -47,7 +47,7 @@ class Runs:
             if self.desk.is_inline(entry):
                 tick.job_id = uuid.UUID(new_id())
                 if not self.ledger.mark_running(tick, self.desk.holder, str(tick.job_id)):
-                    return _lost(entry.name, at)
+                    return _not_ours(entry.name, at)
                 return self.run(tick, at, entry)
             return self._dispatch(tick, at, entry)
         except Exception as error:
@@ -75,7 +75,7 @@ class Runs:
             Jobs.dispatch(job)
             dispatched = stored()
         if not dispatched:
-            return _lost(entry.name, at)
+            return _not_ours(entry.name, at)
         tell_started(Occasion(entry.name, at, entry, job_id))
         return Report(entry.name, at, TickState.DISPATCHED, job_id=job_id)
 
@@ -105,7 +105,7 @@ class Runs:
                 self.ledger.store.record_events(ran.notes)
 
         report = self.end(tick, at, entry, ending, record=record)
-        if report.state != LOST:
+        if report.state != NOT_OURS:
             follow(s)
         return report
 
@@ -128,7 +128,7 @@ class Runs:
                 return bool(closed)
 
         if not self.ledger.store.retrying(both):
-            return _lost(tick.name, at)
+            return _not_ours(tick.name, at)
         tick.notes += f"{ending.error}\n" if ending.error else ""
         occasion = Occasion(tick.name, at, entry, str(tick.job_id or ""))
         if ending.state == TickState.SKIPPED:
@@ -138,6 +138,6 @@ class Runs:
         return Report(tick.name, at, ending.state, ending.reason, job_id=occasion.job_id, error=ending.error)
 
 
-def _lost(name: str, at: datetime) -> Report:
+def _not_ours(name: str, at: datetime) -> Report:
     logger.warning("the tick of %s due %s is not ours any more", name, at.isoformat())
-    return Report(name, at, LOST, "not ours any more")
+    return Report(name, at, NOT_OURS, "not ours any more")

@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from .redaction import presentable, redact
+from .redaction import presentable, redact, straight
 
 MESSAGE_BYTES = 8_000
 TRACEBACK_BYTES = 32_000
@@ -62,7 +62,8 @@ def _hide(record: logging.LogRecord) -> bool:
         text = record.getMessage()
     except Exception:
         return True  # a mistake in the call, which logging itself reports
-    shown = presentable(text, MESSAGE_BYTES).replace("\n", "\n    ")  # no line of a message passes for a record
+    # No line of a message passes for a record, and none is read backwards.
+    shown = straight(presentable(text, MESSAGE_BYTES)).replace("\n", "\n    ")
     if shown != text:
         record.msg, record.args = shown, None
     if record.exc_info and not record.exc_text:  # a formatter takes this text instead of making its own

@@ -30,6 +30,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:A[KS]IA[A-Z0-9]{16}|gh[pousr]_\w{20,}|xox[abprs]-[\w-]{8,}|[sr]k[-_][\w-]{16,})"), REDACTED),
 )
 _CONTROL = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)), "�")
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")  # they turn the rest of a line round
 _SLACK = 1000  # characters that are looked at beyond a cut, so that no secret is cut in two and missed
 _SEPARATORS = str.maketrans("", "", "-_ .")
 
@@ -75,6 +76,21 @@ def clip(text: str, limit: int, *, keep_end: bool = False) -> str:
     while len(raw := clean.encode()) > limit + 8:
         clean = "" if limit <= 0 else (raw[-limit:] if keep_end else raw[:limit]).decode("utf-8", "ignore")
     return clean
+
+
+def straight(text: str) -> str:
+    """`text` without the marks that turn round what follows them."""
+    return text if text.isascii() else _TURNING.sub("�", text)
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """A stored text as a terminal may have it: a row that somebody forged may hold anything.
+
+    One with something in it that can't be printed is cut to `limit` bytes.
+    """
+    if text.isprintable():
+        return text
+    return straight(clip(text, limit)).replace("\n", "�").replace("\t", " ")
 
 
 @lru_cache(maxsize=4096)

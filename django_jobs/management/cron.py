@@ -13,10 +13,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..backends import Backend, get_backend
+from ..redaction import one_line
 from ..scheduler.desk import Desk
 from ..scheduler.entries import Problem
 from ..scheduler.plans import Report
 from .base import JobsCommand, words
+
+LINE_BYTES = 4000
 
 
 class CronCommand(JobsCommand):
@@ -38,6 +41,13 @@ class CronCommand(JobsCommand):
                 raise CommandError(_("The schedule has no entry '%(name)s'.") % {"name": name})
         return found
 
+    def print_line(self, text: str) -> None:
+        """Print a line, whatever the names in it hold."""
+        self.stdout.write(one_line(text, LINE_BYTES))
+
+    def complain(self, message: str) -> None:
+        super().complain(one_line(message, LINE_BYTES))
+
     def complain_of(self, problems: Iterable[Problem]) -> None:
         """Say which entries are left out, and why."""
         for problem in problems:
@@ -51,7 +61,7 @@ class CronCommand(JobsCommand):
             if report.state == "failed" or report.failed_to_start:
                 self.complain(line)
             else:
-                self.stdout.write(line)
+                self.print_line(line)
         self.stdout.flush()
 
     def line_of(self, report: Report) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -10,12 +9,11 @@ from django.utils.termcolors import colorize
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..redaction import clip
+from ..redaction import one_line
 from ..settlement import Settlement
 from .console import WORDS, Started, Written
 
 PLAIN, DETAILED, TRACED = 1, 2, 3
-_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")  # they turn the rest of a line round
 STOPPING = gettext_lazy("stop signal received, finishing current cycle...")
 DRAINED = gettext_lazy("graceful shutdown complete.")
 
@@ -83,10 +81,3 @@ def reason_of(s: Settlement) -> str:
         return "invalid signature"
     first = (s.error.message or s.error.class_path).splitlines() or [""]
     return one_line((f"{s.transition.reason}: " if s.transition.reason else "") + first[0][:200])
-
-
-def one_line(text: str) -> str:
-    """A stored text as a terminal may have it: a row that somebody forged may hold anything."""
-    if text.isprintable():
-        return text
-    return _TURNING.sub("�", clip(text, 200)).replace("\n", "�").replace("\t", " ")

@@ -152,3 +152,8 @@ def test_the_timeline_has_what_the_site_wants(settings):
         settings.JOBS_EVENTS = wanted
         assert [note[2] for note in journal.notes_of_settled(settled)] == types
         assert [note[2] for note in journal.notes_of_claimed([claim])] == ["fetched"] * (wanted == "all")
+
+
+def test_no_record_is_read_backwards(lines):
+    get_logger("schedule").warning("the entry %s failed", "a\u202eb\u2069")
+    assert lines.plain == ["WARNING the entry a�b� failed"]

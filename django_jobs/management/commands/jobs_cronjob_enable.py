@@ -37,7 +37,7 @@ class Command(CronCommand):
             self.print_json({"enabled": self.enabled, "changed": changed, "names": names})
             return
         for name in names:
-            self.stdout.write(self.said(name, name in changed))
+            self.print_line(self.said(name, name in changed))
         for name in names:
             if self.enabled and name in desk.schedule.everything and not desk.schedule.everything[name].enabled:
                 self.complain(_("%(name)s is disabled in the code, and stays so.") % {"name": name})

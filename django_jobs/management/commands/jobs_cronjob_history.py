@@ -70,9 +70,9 @@ class Command(CronCommand):
         lines = table([[_("due at"), _("state"), _("took"), _("why")], *(cells(desk.ledger, tick) for tick in found)])
         self.stdout.write(lines[0])
         for line, tick in zip(lines[1:], found, strict=True):
-            self.stdout.write(line)
+            self.print_line(line)
             for detail in self.details(desk.ledger, tick, full=options["full"], more=more):
-                self.stdout.write(f"    {detail}")
+                self.print_line(f"    {detail}")
 
     def details(self, ledger: Ledger, tick: ScheduleTick, *, full: bool, more: set[str]) -> Iterator[str]:
         """The job of a tick, what is recorded of it, and what went wrong."""

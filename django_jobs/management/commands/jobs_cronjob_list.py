@@ -33,7 +33,7 @@ class Command(CronCommand):
         elif found:
             head = [_("entry"), _("when"), _("next run"), _("last run"), _("where")]
             for line in table([head, *(cells(desk, item) for item in found)]):
-                self.stdout.write(line)
+                self.print_line(line)
         else:
             self.stdout.write(_("The schedule has no entries. Give it some in JOBS_SCHEDULE."))
         self.complain_of(desk.schedule.problems)

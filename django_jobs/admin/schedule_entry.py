@@ -21,6 +21,7 @@ from ..scheduler.entries import Entry
 from ..scheduler.mapping import entry_from_mapping
 from ..scheduler.plans import Report
 from ..scheduler.runner import Runner
+from ..scheduler.schedule import is_at_home
 from ..scheduler.sources import by_name
 from ..scheduler.words import in_words
 from . import display
@@ -38,9 +39,9 @@ def entry_of(row: ScheduleEntry) -> Entry | None:
 
 
 def is_active(row: ScheduleEntry) -> bool:
-    """Whether it is enabled, here and in its definition."""
+    """Whether it is enabled, here and in its definition, and one of this environment."""
     entry = entry_of(row)
-    return entry is not None and row.enabled and entry.enabled
+    return entry is not None and row.enabled and entry.enabled and is_at_home(entry)
 
 
 def fact_of(label: Any, tell: Callable[[Entry], str]) -> Callable[[Any, ScheduleEntry], str]:
@@ -89,9 +90,12 @@ class ScheduleEntryAdmin(FactsAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state_badge(self, obj: ScheduleEntry) -> SafeString:
-        """Whether its ticks are dispatched: it is enabled here and in its definition."""
-        if entry_of(obj) is None:
+        """Whether its ticks are dispatched: it is one of this environment, and enabled here and in its definition."""
+        entry = entry_of(obj)
+        if entry is None:
             return display.badge("paused", _("not in the schedule"))
+        if not is_at_home(entry):
+            return display.badge("paused", _("only in %(names)s") % {"names": ", ".join(entry.environments)})
         return display.badge("active", _("enabled")) if is_active(obj) else display.badge("paused", _("disabled"))
 
     @admin.display(description=gettext_lazy("defined in"))

@@ -158,6 +158,20 @@ class Ledger:
         self.entries.filter(seen_at__gt=ahead).update(seen_at=on_time, look_at=present)
         self.ticks.filter(state=TickState.DISPATCHED, look_at__gt=ahead).update(look_at=present)
 
+    def foreseen(self, entries: Iterable[Entry], *, now: datetime, grace: float) -> dict[str, Row]:
+        """How the entries that are not new would stand after `come_back` and `register`. Writes nothing."""
+        rows, marks, on_time = self.rows(), self.marks(), now - timedelta(seconds=grace)
+        found = {}
+        for entry in entries:
+            row, mark = rows.get(entry.name), marks.get(entry.name)
+            if row is None or row.seen_at is None or not mark:
+                continue
+            seen_at = on_time if row.seen_at > now + timedelta(seconds=grace) else row.seen_at
+            found[entry.name] = row._replace(
+                seen_at=seen_at if mark == mark_of(entry.timing) else max(seen_at, on_time)
+            )
+        return found
+
     def _from(self, now: datetime, entry: Entry) -> dict[str, Any]:
         return {"seen_at": self.kept(now), "look_at": self.kept(next_look(entry.timing, now))}
 

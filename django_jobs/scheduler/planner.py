@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,7 @@ from .desk import Desk
 from .entries import ERRORS, Entry
 from .hooks import Occasion, describe, why_not
 from .launch import backend_of, joins
-from .ledger import next_look
+from .ledger import Row, next_look
 from .plans import Plan, Step, Way, steps_of
 
 logger = get_logger("schedule")
@@ -25,9 +26,11 @@ class Planner:
 
     desk: Desk
 
-    def plans(self, now: datetime) -> list[Plan]:
-        """What is to be done about the entries that are to be looked at, in their order. Writes nothing."""
-        rows = self.desk.ledger.rows(due_at=now)
+    def plans(self, now: datetime, rows: Mapping[str, Row] | None = None) -> list[Plan]:
+        """What is to be done about the entries that are to be looked at, or about those of which there are `rows`, in
+        their order. Writes nothing.
+        """
+        rows = self.desk.ledger.rows(due_at=now) if rows is None else rows
         is_maintenance = bool(rows) and maintenance.is_on()
         found = []
         for entry in self.desk.schedule.entries.values():

@@ -587,11 +587,12 @@ def test_the_schedules_page_says_when_an_entry_runs_and_whether_it_does(boss: Cl
     schedule = {
         "on": {"handler": "trial.noop", "cron": "7 3 * * *", "queue": "default"},
         "off": {"handler": "trial.noop", "cron": "8 3 * * *", "enabled": False},
+        "elsewhere": {"handler": "trial.noop", "daily": True, "environments": ["staging", "test"]},
     }
     made = {"handler": "trial.noop", "cron": "9 3 * * *", "queue": "mail"}
     ScheduleEntry.objects.bulk_create(
         [
-            *(ScheduleEntry(name=name) for name in ("on", "off", "gone")),
+            *(ScheduleEntry(name=name) for name in ("on", "off", "elsewhere", "gone")),
             ScheduleEntry(name="stopped", enabled=False, definition=made),
             ScheduleEntry(name="broken", definition={"handler": "none", "cron": "61 * * * *"}),
         ]
@@ -605,6 +606,7 @@ def test_the_schedules_page_says_when_an_entry_runs_and_whether_it_does(boss: Cl
     assert states == {
         "on": "enabled",
         "off": "disabled",
+        "elsewhere": "only in staging, test",
         "gone": "not in the schedule",
         "stopped": "disabled",
         "broken": "not in the schedule",

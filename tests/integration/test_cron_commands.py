@@ -81,6 +81,61 @@ def test_a_dry_run_writes_nothing(jobs_on: DatabaseBackend) -> None:
     assert not Job.objects.using(jobs_on.database).exists()
 
 
+def test_a_dry_run_says_what_a_run_would_do_where_a_timing_has_changed(jobs_on: DatabaseBackend, settings: Any) -> None:
+    """The run begins that entry anew; so nothing of the days before is due, or was missed."""
+
+    def as_it_is_now(s: Scheduler) -> None:
+        s.define("trial.noop").named("often").hourly().catch_up("all").queue("default")
+
+    said("jobs_cronjob_run")
+    advance_database(jobs_on, 48 * 3600)
+    settings.JOBS_SCHEDULE = as_it_is_now
+    foretold = told("jobs_cronjob_run", "--dry-run")
+    done = told("jobs_cronjob_run")
+    assert len(done["ticks"]) <= 1, "an hour may just have begun"
+    assert [(t["name"], t["at"]) for t in foretold["ticks"]] == [(t["name"], t["at"]) for t in done["ticks"]]
+
+
+def test_a_dry_run_says_what_a_run_would_do_where_the_clock_was_ahead(jobs_on: DatabaseBackend) -> None:
+    said("jobs_cronjob_run", "--only", "often")
+    advance_database(jobs_on, -48 * 3600)
+    foretold = told("jobs_cronjob_run", "--dry-run", "--only", "often")
+    done = told("jobs_cronjob_run", "--only", "often")
+    assert done["ticks"]
+    assert [(t["name"], t["at"]) for t in foretold["ticks"]] == [(t["name"], t["at"]) for t in done["ticks"]]
+
+
+def test_an_entry_that_was_disabled_before_any_scheduler_saw_it_is_new(jobs_on: DatabaseBackend) -> None:
+    said("jobs_cronjob_disable", "often")
+    foretold = told("jobs_cronjob_run", "--dry-run")["new"]
+    assert "often" in foretold
+    assert sorted(foretold) == sorted(told("jobs_cronjob_run")["new"])
+
+
+def test_no_name_turns_a_line_round(jobs_on: DatabaseBackend, settings: Any, caplog: Any) -> None:
+    name = "a\u202eb\u2066c"
+
+    def turning(s: Scheduler) -> None:
+        s.define("trial.noop").named(name).every_minute().queue("default").when(lambda: 1 / 0)
+        s.define("no.such").named("\u202ebroken").every_minute()
+
+    settings.JOBS_SCHEDULE = turning
+    call_command("jobs_cronjob_disable", name, stdout=StringIO())
+    outputs = [said("jobs_cronjob_list"), said("jobs_cronjob_disable", name), said("jobs_cronjob_enable", name)]
+    for _ in range(2):
+        out = StringIO()
+        with pytest.raises(CommandError):
+            call_command("jobs_cronjob_run", stdout=out, stderr=out)
+        outputs.append(out.getvalue())
+        advance_database(jobs_on, 60)
+    outputs.append(said("jobs_cronjob_history", name, "--full"))
+    assert "failed" in outputs[-1]
+    for output in (*outputs, caplog.text):
+        assert output
+        assert not {"\u202e", "\u2066"} & set(output)
+    assert "a�b�c" in outputs[0]
+
+
 def test_force_inline_queues_nothing(jobs_on: DatabaseBackend) -> None:
     said("jobs_cronjob_run")
     advance_database(jobs_on, 60)

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ...conf import conf
 from ...models import TickState
 from ...scheduler.desk import Desk, make_desk
 from ...scheduler.planner import Planner
@@ -75,7 +76,7 @@ class Command(CronCommand):
             self.tell(report for report in reports if report.state == TickState.FAILED or report.failed_to_start)
             return
         for name in new:
-            self.stdout.write(_("new: %(name)s, which starts from now") % {"name": name})
+            self.print_line(_("new: %(name)s, which starts from now") % {"name": name})
         self.tell(reports)
         if not (new or reports):
             self.stdout.write(_("Nothing is due."))
@@ -85,9 +86,10 @@ class Command(CronCommand):
         if test_time is not None:
             return [], rehearse(desk, test_time, dry_run=dry_run)
         if dry_run:
-            rows = desk.ledger.rows()
-            new = [name for name in desk.schedule.entries if name not in rows and desk.is_mine(name)]
-            return new, [r for plan in Planner(desk).plans(desk.ledger.now()) for r in expected(plan)]
+            now, entries = desk.ledger.now(), desk.schedule.entries
+            rows = desk.ledger.foreseen(entries.values(), now=now, grace=conf.schedule_grace)
+            new = [name for name in entries if name not in rows and desk.is_mine(name)]
+            return new, [r for plan in Planner(desk).plans(now, rows) for r in expected(plan)]
         runner = Runner(desk)
         return runner.register(), runner.turn().reports
 

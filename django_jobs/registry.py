@@ -165,11 +165,10 @@ def _resolve(alias: str) -> type:
     if target is None and ":" in key:
         target = _method_of(key)
     if target is None:
-        hint = f" Add it to JOBS_BUILTINS to allow the built-in {key!r}." if key in BUILTINS else ""
-        raise UnknownHandler(
-            f"no handler is registered as {str(key)[:128]!r}. "
-            f"Add it to settings.JOBS, or decorate it in an app's jobs.py.{hint}"
-        )
+        do = "Add it to settings.JOBS, or decorate it in an app's jobs.py."
+        if key in BUILTINS:
+            do = "One is built in, and off: add it to JOBS_BUILTINS to let it in."
+        raise UnknownHandler(f"no handler is registered as {str(key)[:128]!r}. {do}")
     if isinstance(target, str):
         try:
             target = import_string(target)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import select
+import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Collection, Iterable
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 USAGE = 2
+READ_BY_NOBODY = 128 + signal.SIGPIPE
+"""The exit code that shells have for a program whose reader has gone, as in `| head`."""
 
 
 class JobsCommand(BaseCommand):
@@ -53,6 +58,15 @@ class JobsCommand(BaseCommand):
         self.help = str(self.about)
         self.parser = super().create_parser(prog_name, subcommand, **kwargs)
         return self.parser
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        try:
+            super().run_from_argv(argv)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not leave_unread():
+                raise
+            sys.exit(READ_BY_NOBODY)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -210,6 +224,21 @@ class JobsCommand(BaseCommand):
     def print_json(self, value: Any) -> None:
         """Print one JSON document."""
         self.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def leave_unread() -> bool:
+    """From now on, what is printed for a reader who has gone goes nowhere. Answers whether one has."""
+    found = False
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # it is no file, or closed
+            poll = select.poll()
+            poll.register(stream.fileno(), 0)
+            if any(events & (select.POLLERR | select.POLLHUP) for _fd, events in poll.poll(0)):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)
+                found = True
+    return found
 
 
 # -- types of arguments ---------------------------------------------------------------------------------------

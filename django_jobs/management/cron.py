@@ -51,8 +51,7 @@ class CronCommand(JobsCommand):
     def complain_of(self, problems: Iterable[Problem]) -> None:
         """Say which entries are left out, and why."""
         for problem in problems:
-            facts = {"origin": problem.origin, "name": problem.entry, "why": problem.message}
-            self.complain(_("%(origin)s: the entry '%(name)s' is left out: %(why)s") % facts)
+            self.complain(str(problem))
 
     def tell(self, reports: Iterable[Report]) -> None:
         """A line for each tick."""

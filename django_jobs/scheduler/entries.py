@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from .timing import Timing
 
 Hook = Callable[..., Any] | str
@@ -70,3 +72,8 @@ class Problem:
     rule: str
     """The id of the system check that says so."""
     origin: str = "JOBS_SCHEDULE"
+
+    def __str__(self) -> str:
+        facts = {"origin": self.origin, "name": self.entry, "why": self.message}
+        text = _("%(origin)s: the entry '%(name)s' is left out: %(why)s") if self.entry else "%(origin)s: %(why)s"
+        return text % facts

@@ -366,8 +366,10 @@ class Frequency:
         if not any(ways) and self.errors:
             raise self.errors[0]  # the helper that would have said when
         if sum(ways) != 1:
-            what = "a frequency, a cron expression and a moment don't go together" if any(ways) else "it is never due"
-            raise InvalidSchedule(f'{what}. Give one of them, such as daily_at("02:00").', rule="E022")
+            what = "it is never due. Say when"
+            if any(ways):
+                what = "a frequency, a cron expression and a moment don't go together. Give one of them"
+            raise InvalidSchedule(f'{what}, such as daily_at("02:00").', rule="E022")
         if self._at is not None:
             if self._windows:
                 raise InvalidSchedule(

@@ -94,10 +94,10 @@ class Loop:
         """Read the schedule anew, and look at all of it."""
         self.runner.register()
         for problem in self.runner.desk.schedule.problems:
-            text = f"{problem.origin}: the entry {problem.entry!r} is left out: {problem.message}"
+            text = str(problem)
             if text not in self._told:
                 self._told.add(text)
-                logger.error(text)
+                logger.error("%s", text)
         self._register_at = next_boundary(now, self.interval)
         self._look_at = None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -70,7 +71,9 @@ def builder_from_mapping(name: str, mapping: Any, *, origin: str) -> EntryBuilde
         elif key in _OPTIONS:
             builder.with_options(**{key: value})
         elif key not in _OWN:
-            builder.refuse(f"{shown(key)} is not a key of an entry. There are: {', '.join(sorted(KEYS))}.")
+            near = get_close_matches(str(key), KEYS, 1)
+            hint = f"Is {near[0]!r} meant? " if near else ""
+            builder.refuse(f"{shown(key)} is not a key of an entry. {hint}There are: {', '.join(sorted(KEYS))}.")
     return builder
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..conf import conf
-from ..exceptions import InvalidSchedule
 from .entries import Entry, Problem
 from .ledger import Ledger
-from .mapping import entry_from_mapping
+from .mapping import builder_from_mapping
 from .order import order
 from .sources import load
 
@@ -43,12 +42,12 @@ class Schedule:
 
 def _entries_of(made: Iterable[tuple[str, Any]]) -> tuple[list[Entry], list[Problem]]:
     """The entries of the database, and what is wrong with the others."""
-    entries, problems = [], []
+    entries: list[Entry] = []
+    problems: list[Problem] = []
     for name, definition in made:
-        try:
-            entries.append(entry_from_mapping(name, definition, origin="database"))
-        except InvalidSchedule as error:
-            problems.append(Problem(name, str(error), error.rule, "database"))
+        entry, wrong = builder_from_mapping(name, definition, origin="database").build()
+        problems += wrong
+        entries += [entry] if entry is not None else []
     return entries, problems
 
 

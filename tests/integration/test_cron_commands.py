@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.maintenance.cleanup import expire
+from django_jobs.management.commands.jobs_cronjob_history import as_text
 from django_jobs.models import CompletedJob, Job, ScheduleEntry, ScheduleTick
 from django_jobs.scheduler.builder import Scheduler
 from tests.integration.conftest import work_off
@@ -225,7 +226,7 @@ def test_the_history_has_the_latest_ticks_first(jobs_on: DatabaseBackend) -> Non
     assert "    job " in full
     with pytest.raises(CommandError, match="no entry 'nothing'"):
         said("jobs_cronjob_history", "nothing")
-    with pytest.raises(CommandError, match="no state of a tick") as failure:
+    with pytest.raises(CommandError, match=r"'odd' is no state of a tick\. There are: waiting, ") as failure:
         said("jobs_cronjob_history", "here", "--status", "odd")
     assert failure.value.returncode == 2
 
@@ -257,6 +258,8 @@ def test_the_history_has_what_is_recorded_of_the_jobs(jobs_on: DatabaseBackend, 
     for line in ('payload: {"n": 1}', "state: failed", "handler: trial.fail", "error_message: this job fails"):
         assert f"    {line}" in lines
     assert not any(line.startswith("    result") for line in lines), "what there is not is left out"
+    assert as_text("one\ntwo") == '"one\\ntwo"'
+    assert as_text("one") == "one"
     (skipped,) = told("jobs_cronjob_history", "never", "--extended", "--payload")["ticks"]
     assert (skipped["payload"], skipped["job"]) == (None, None)
     CompletedJob.objects.using(jobs_on.database).all().delete()
@@ -285,6 +288,24 @@ def test_arguments_that_can_not_be_meant(jobs_on: DatabaseBackend, command: list
 
 def test_as_many_ticks_as_a_limit_can_say(jobs_on: DatabaseBackend) -> None:
     assert said("jobs_cronjob_history", "often", "--limit", str(2**31 - 1)) == "No tick yet.\n"
+
+
+def test_what_is_left_out_is_said_once_for_each_reason(jobs_on: DatabaseBackend, settings: Any) -> None:
+    def broken(s: Scheduler) -> None:
+        raise ValueError("half way")
+
+    settings.JOBS_SCHEDULE = broken
+    definition = {"handler": "trial.noop", "dayly": True, "queue": "No Queue"}
+    ScheduleEntry.objects.using(jobs_on.database).create(name="made", definition=definition)
+    lines = said("jobs_cronjob_list").splitlines()
+    assert lines[0] == "The schedule has no entries. Give it some in JOBS_SCHEDULE."
+    assert "JOBS_SCHEDULE: schedule() failed: ValueError: half way" in lines
+    made = [line for line in lines if line.startswith("database: the entry 'made' is left out: ")]
+    assert [line.split(": ")[2] for line in made] == [
+        "'dayly' is not a key of an entry. Is 'daily' meant? There are",
+        "queue",
+    ]
+    assert said("jobs_cronjob_enable", "--all") == "The schedule has no entries.\n"
 
 
 def test_only_none_is_no_run_of_nothing(jobs_on: DatabaseBackend) -> None:

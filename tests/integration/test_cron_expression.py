@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 from django.core.management import CommandError, call_command
+
+from tests.support.worker import ROOT
 
 
 def said(*arguments: str) -> list[str]:
@@ -83,3 +87,14 @@ def test_json_of_one_that_does_not_hold() -> None:
     data = json.loads(out.getvalue())
     assert (data["valid"], data["expression"]) == (False, "x")
     assert "has 1 fields" in data["error"]
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    command = [sys.executable, "manage.py", "jobs_cronjob_test", "* * * * *", "--count", "10000"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "* * * * * is valid.\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 141

@@ -86,6 +86,33 @@ def test_a_slow_inline_entry_delays_no_other(queue: DatabaseBackend, proof: Path
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # it does not matter which
+def test_the_loop_goes_on_where_nobody_reads_of_it_any_more(queue: DatabaseBackend, proof: Path) -> None:
+    env = {**site_env(queue.database), "TESTPROJECT_SETTINGS": json.dumps({**QUICK, "JOBS_SCHEDULE": MIXED})}
+    env |= {"PYTHONUNBUFFERED": "1", "SCHEDULE_PROOF": str(proof)}
+    command = [sys.executable, "manage.py", "jobs_cronjob_work"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as loop:
+        assert loop.stdout is not None
+        assert loop.stderr is not None
+        try:
+            while not loop.stdout.readline().startswith("ran here, due "):
+                assert loop.poll() is None
+            loop.stdout.close()
+            before = len(lines(proof))
+            wait_until(lambda: len(lines(proof)) > before + 3, "further inline runs")
+            wait_until(lambda: ticks(queue, "tick") > before + 3, "further jobs")
+            Path(f"{proof}.gate").touch()
+            loop.send_signal(signal.SIGTERM)
+            said = loop.stderr.read()
+            assert loop.wait(60) == 0
+        finally:
+            loop.kill()
+    assert "Broken pipe" not in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # it does not matter which
 def test_a_loop_that_is_killed_takes_its_runs_along_and_they_are_lost(queue: DatabaseBackend, proof: Path) -> None:
     settings = {"JOBS_SCHEDULE": MIXED, "JOBS_HEARTBEAT_INTERVAL": 0.3, "JOBS_LEASE_SECONDS": 1}
     with cron(queue, environment={"SCHEDULE_PROOF": str(proof)}, **settings) as loop:

@@ -36,6 +36,8 @@ class Command(CronCommand):
         if options["json"]:
             self.print_json({"enabled": self.enabled, "changed": changed, "names": names})
             return
+        if not names:
+            self.stdout.write(_("The schedule has no entries."))
         for name in names:
             self.print_line(self.said(name, name in changed))
         for name in names:

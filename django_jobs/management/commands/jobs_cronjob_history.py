@@ -53,7 +53,8 @@ class Command(CronCommand):
         states = options["states"] or []
         for state in states:
             if state not in TickState.values:
-                self.usage_error(_("%(state)r is no state of a tick") % {"state": state[:80]})
+                facts = {"state": state[:80], "states": ", ".join(TickState.values)}
+                self.usage_error(_("%(state)r is no state of a tick. There are: %(states)s") % facts)
         desk = make_desk()
         desk.schedule.refresh()
         found = desk.ledger.history(options["name"], states=states, limit=options["limit"])
@@ -89,8 +90,9 @@ class Command(CronCommand):
 
 
 def as_text(value: Any) -> str:
-    """A fact in a line: texts as they are, everything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """A fact in a line: a text of one line as it is, everything else as JSON."""
+    is_plain = isinstance(value, str) and value.isprintable()
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def cells(ledger: Ledger, tick: ScheduleTick) -> list[str]:

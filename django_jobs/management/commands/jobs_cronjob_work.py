@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import uuid
 from argparse import SUPPRESS, ArgumentParser
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,12 +16,13 @@ from django.utils.translation import gettext_lazy
 from ...scheduler.children import Children
 from ...scheduler.desk import Desk, make_desk
 from ...scheduler.loop import Loop
+from ...scheduler.plans import Report
 from ...scheduler.runner import Runner
 from ...worker.beside import fork_to
 from ...worker.foreground import run_attempt_here
 from ...worker.interrupts import hear_of_the_end_of_the_parent
 from ...worker.stopping import StopSignals
-from ..base import seconds_above_zero
+from ..base import leave_unread, seconds_above_zero
 from ..cron import CronCommand
 
 
@@ -50,6 +51,12 @@ class Command(CronCommand):
         self.stop_signals.install()
         super().run_from_argv(argv)
 
+    def tell(self, reports: Iterable[Report]) -> None:
+        try:
+            super().tell(reports)
+        except BrokenPipeError:  # the schedule goes on, whoever reads of it
+            leave_unread()
+
     def run(self, **options: Any) -> None:
         stop = self.stop_signals or StopSignals()
         if options["parent"]:
@@ -59,10 +66,9 @@ class Command(CronCommand):
             stop.install()
         self.check_ready(self.backend(options))
         desk = make_desk(inline=False, execute=run_attempt_here)
-        work = Work(desk)
         tell = self.tell if options["verbosity"] else lambda reports: None
         try:
-            Loop(Runner(desk), Children(fork_to, work), stop, tell, options["interval"]).run()
+            Loop(Runner(desk), Children(fork_to, Work(desk, tell)), stop, tell, options["interval"]).run()
         finally:
             if self.stop_signals is None:
                 stop.restore()
@@ -71,9 +77,10 @@ class Command(CronCommand):
 class Work:
     """What a process beside the loop does: some inline entries, up to a moment."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, tell: Callable[[Iterable[Report]], None]) -> None:
         self.desk = desk
+        self.tell = tell
 
     def __call__(self, names: Collection[str], now: datetime) -> None:
         desk = replace(self.desk, only=frozenset(names), inline=True, holder=uuid.uuid4())
-        Runner(desk).turn(now)
+        self.tell(Runner(desk).turn(now).reports)

@@ -108,7 +108,8 @@ def commands_page() -> str:
         "",
         "They are called as `manage.py jobs_work`. The exit code is 0 where all went well, 1 where something failed or",
         "a thing that was named is not there, and 2 where the command was called wrongly. With `--json`, one JSON",
-        "document is printed, whose keys are never renamed. Each also takes the options of Django's own commands.",
+        "document is printed, whose keys are never renamed. Where the reader of what they print has gone, as `head`",
+        "goes, they end with 141. Each also takes the options of Django's own commands.",
     ]
     seen: dict[type, str] = {}
     for file in sorted((ROOT / "django_jobs/management/commands").glob("jobs_*.py")):

@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -29,6 +29,8 @@ class Children:
 
     fork: Fork
     work: Work
+    ending: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Round the end of processes: it sees to what they have started and leave behind."""
     alive: dict[int, dict[str, datetime | None]] = field(default_factory=dict)
     """By pid: the entries in its hands, each with the moment up to which it had been decided."""
     _is_full: bool = False
@@ -76,6 +78,11 @@ class Children:
         while self.alive and time.monotonic() < deadline and not hurry():
             time.sleep(0.05)
             self.reap()
+        if self.alive:
+            with self.ending():
+                self._kill()
+
+    def _kill(self) -> None:
         for pid in self.alive:
             logger.error("killing the process %d that still runs %s", pid, ", ".join(self.alive[pid]))
             for kill in (os.killpg, os.kill):  # it may not have a group of its own yet

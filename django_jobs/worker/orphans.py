@@ -11,7 +11,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from .interrupts import prctl
 
@@ -30,6 +31,18 @@ def end_all_but(known: Collection[int]) -> None:
         if pid not in known:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def ended() -> Iterator[None]:
+    """What processes leave behind that end meanwhile ends too, as does every other child of this process."""
+    adopt()
+    yield
+    while left := children():
+        end_all_but(())
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def reap(seen: Collection[int]) -> set[int]:

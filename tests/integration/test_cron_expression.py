@@ -98,3 +98,8 @@ def test_a_reader_who_has_seen_enough_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(60) == 141
+
+
+def test_what_a_shell_makes_of_an_expression_without_quotes() -> None:
+    with pytest.raises(CommandError, match=r"has 8 fields\. .* Put the expression in quotes\.$"):
+        said(*["0", "2", "LICENSE", "README.md", "tests", "docs", "tests", "5"])

@@ -12,7 +12,7 @@ from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
 from tests.support.lives import runs
 from tests.support.waiting import wait_until
-from tests.support.worker import ISOLATIONS, lines, one_database_will_do, wait_finished, worker
+from tests.support.worker import ISOLATIONS, WorkerProcess, lines, one_database_will_do, wait_finished, worker
 
 ALLOWED: dict[str, Any] = {"JOBS_BUILTINS": ["shell"], "JOBS_SHELL_ALLOWED": ["sh"]}
 DEAF = "trap '' TERM; sleep 600 & echo $$ > $1; echo $! >> $1; while true; do wait; done"
@@ -64,3 +64,18 @@ def test_with_a_killed_worker_too(queue: DatabaseBackend, proof: Path) -> None:
         family = pids(proof)
         w.signal(signal.SIGKILL)
         wait_until(lambda: not any(map(runs, family)), "its processes to end")
+
+
+def schedule_of(proof: Path) -> dict[str, Any]:
+    entry = {"shell": ["sh", "-c", DEAF, "sh", str(proof)], "cron": "* * * * * *", "seconds": True}
+    return {**ALLOWED, "JOBS_SCHEDULE": {"deaf": {**entry, "single_instance": True, "max_attempts": 1}}}
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_with_a_scheduler_that_waits_no_longer_for_it(queue: DatabaseBackend, proof: Path) -> None:
+    settings = {**schedule_of(proof), "JOBS_SHUTDOWN_TIMEOUT": 0.5}
+    with WorkerProcess(queue.database, command="jobs_cronjob_work", **settings) as loop:
+        family = pids(proof)
+        assert loop.stop() == 0, loop.text
+        assert not any(map(runs, family))
+    assert "that still runs deaf" in loop.text

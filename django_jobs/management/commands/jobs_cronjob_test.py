@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -16,6 +17,7 @@ from ...scheduler.words import edge_in_words, in_words
 from ..base import JobsCommand, moment, up_to
 
 MOST = 10_000
+MOST_FIELDS = 6
 
 
 class Command(JobsCommand):
@@ -52,6 +54,8 @@ class Command(JobsCommand):
         except InvalidSchedule as error:
             if options["json"]:
                 self.print_json({"expression": expression, "valid": False, "error": str(error)})
+            if len(options["expression"]) > MOST_FIELDS:  # a shell has made names of files of each *
+                raise CommandError(_("%(error)s Put the expression in quotes.") % {"error": error}) from error
             raise
         found = next_ticks(timing, after=options["after"] or datetime.now(UTC), count=options["count"])
         if options["json"]:

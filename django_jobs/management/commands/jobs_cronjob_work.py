@@ -18,6 +18,7 @@ from ...scheduler.desk import Desk, make_desk
 from ...scheduler.loop import Loop
 from ...scheduler.plans import Report
 from ...scheduler.runner import Runner
+from ...worker import orphans
 from ...worker.beside import fork_to
 from ...worker.foreground import run_attempt_here
 from ...worker.interrupts import hear_of_the_end_of_the_parent
@@ -68,7 +69,9 @@ class Command(CronCommand):
         desk = make_desk(inline=False, execute=run_attempt_here)
         tell = self.tell if options["verbosity"] else lambda reports: None
         try:
-            Loop(Runner(desk), Children(fork_to, Work(desk, tell)), stop, tell, options["interval"]).run()
+            Loop(
+                Runner(desk), Children(fork_to, Work(desk, tell), orphans.ended), stop, tell, options["interval"]
+            ).run()
         finally:
             if self.stop_signals is None:
                 stop.restore()

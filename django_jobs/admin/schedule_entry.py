@@ -26,6 +26,7 @@ from ..scheduler.sources import by_name
 from ..scheduler.words import in_words
 from . import display
 from .base import FactsAdmin, ObjectAction, moment_of
+from .entry_form import EntryForm
 
 
 def entry_of(row: ScheduleEntry) -> Entry | None:
@@ -57,7 +58,12 @@ def fact_of(label: Any, tell: Callable[[Entry], str]) -> Callable[[Any, Schedule
 
 @admin.register(ScheduleEntry)
 class ScheduleEntryAdmin(FactsAdmin):
-    """Every entry that a scheduler has seen, and those that are made in the database."""
+    """Every entry that a scheduler has seen, and those that are made in the database, which are made here too.
+
+    Those of the code can be enabled and disabled; what they are is for the code to say.
+    """
+
+    form = EntryForm
 
     list_display = ("name", "state_badge", "timing", "where", "looked_at", "origin")
     list_filter = ("enabled",)
@@ -65,8 +71,12 @@ class ScheduleEntryAdmin(FactsAdmin):
     search_help_text = gettext_lazy("By a part of the name.")
     ordering = ("name",)
     long_columns = ("definition",)
-    actions = ("run_entries",)
-    object_actions = (ObjectAction("run", gettext_lazy("Run this entry now"), lambda row: is_active(row)),)
+    actions = ("run_entries", "enable_entries", "disable_entries")
+    object_actions = (
+        ObjectAction("run", gettext_lazy("Run this entry now"), lambda row: is_active(row)),
+        ObjectAction("enable", gettext_lazy("Enable this entry"), lambda row: not row.enabled),
+        ObjectAction("disable", gettext_lazy("Disable this entry"), lambda row: row.enabled),
+    )
     readonly_fields = (
         *("state_badge", "timing", "words", "zone", "looked_at", "decided"),
         *("handler", "where", "origin", "shown_definition", "hidden_definition"),
@@ -80,10 +90,53 @@ class ScheduleEntryAdmin(FactsAdmin):
     handler = fact_of(gettext_lazy("handler"), lambda entry: entry.handler)
     where = fact_of(gettext_lazy("queue"), lambda entry: entry.queue or _("inline"))
 
+    # -- what may be done ---------------------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return self.may(request, "add_scheduleentry")
+
+    def has_change_permission(self, request: HttpRequest, obj: ScheduleEntry | None = None) -> bool:
+        """Who changes a definition has to see it, and the payload in it."""
+        is_ours = obj is None or obj.definition is not None
+        return is_ours and self.may(request, "change_scheduleentry") and self.may(request, "view_payload")
+
+    def has_delete_permission(self, request: HttpRequest, obj: ScheduleEntry | None = None) -> bool:
+        """One by one: an entry of the code would come back, and begin anew."""
+        return obj is not None and obj.definition is not None and self.may(request, "delete_scheduleentry")
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may run entries out of their turn."""
+        return self.may(request, "run_schedule")
+
+    def has_enable_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may enable and disable entries."""
+        return self.may(request, "change_scheduleentry")
+
+    has_disable_permission = has_enable_permission
+
+    # -- the pages ----------------------------------------------------------------------------------------------
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.database = self.database  # type: ignore[attr-defined]
+        return form
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": ("name", "enabled", "definition")})]
         definition = "shown_definition" if self.may(request, "view_payload") else "hidden_definition"
         when = ("timing", "words", "zone", "looked_at", "decided")
+        if self.has_change_permission(request, obj):
+            definition = "definition"
         return [(None, {"fields": ("name", "state_badge", *when, "handler", "where", "origin", definition)})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.readonly_fields if obj is None else ("name", *self.readonly_fields)
+
+    def save_model(self, request: HttpRequest, obj: ScheduleEntry, form: Any, change: bool) -> None:
+        """Write what the form has, and nothing else: schedulers have the other columns in hand meanwhile."""
+        how: dict[str, Any] = {"update_fields": ["definition"]} if change else {"force_insert": True}
+        obj.save(using=self.database, **how)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ChangeList  # with the definitions, which say when: left out, each would be a query of its own
@@ -117,10 +170,6 @@ class ScheduleEntryAdmin(FactsAdmin):
         return display.hidden()
 
     # -- run now ------------------------------------------------------------------------------------------------
-
-    def has_run_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may run entries out of their turn."""
-        return self.may(request, "run_schedule")
 
     @admin.action(description=gettext_lazy("Run selected entries now"), permissions=["run"])
     def run_entries(self, request: HttpRequest, queryset: QuerySet[ScheduleEntry]) -> None:
@@ -162,3 +211,35 @@ class ScheduleEntryAdmin(FactsAdmin):
                 n,
             )
             self.message_user(request, text % {"n": n}, messages.WARNING)
+
+    # -- enable, disable ----------------------------------------------------------------------------------------
+
+    @admin.action(description=gettext_lazy("Enable selected entries"), permissions=["enable"])
+    def enable_entries(self, request: HttpRequest, queryset: QuerySet[ScheduleEntry]) -> None:
+        """Let them run again, from now on."""
+        self.switch(request, self.chosen(request, queryset), on=True)
+
+    @admin.action(description=gettext_lazy("Disable selected entries"), permissions=["disable"])
+    def disable_entries(self, request: HttpRequest, queryset: QuerySet[ScheduleEntry]) -> None:
+        """Let their ticks pass by."""
+        self.switch(request, self.chosen(request, queryset), on=False)
+
+    def enable_object(self, request: HttpRequest, obj: ScheduleEntry) -> None:
+        """Let it run again, from now on."""
+        self.switch(request, [obj], on=True)
+
+    def disable_object(self, request: HttpRequest, obj: ScheduleEntry) -> None:
+        """Let its ticks pass by."""
+        self.switch(request, [obj], on=False)
+
+    def switch(self, request: HttpRequest, rows: Sequence[ScheduleEntry], *, on: bool) -> None:
+        """Enable or disable these, log it, and say so."""
+        ledger = make_desk().ledger
+        changed = ledger.set_enabled([row.name for row in rows], enabled=on, now=ledger.now())
+        self.log(request, [row for row in rows if row.name in changed], _("Enabled.") if on else _("Disabled."))
+        n = len(changed)
+        if on:
+            text = ngettext("%(n)d entry was enabled.", "%(n)d entries were enabled.", n)
+        else:
+            text = ngettext("%(n)d entry was disabled.", "%(n)d entries were disabled.", n)
+        self.message_user(request, text % {"n": n}, messages.SUCCESS)

@@ -1,0 +1,60 @@
+"""The form of an entry of the schedule that is made in the database."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..models import ScheduleEntry
+from ..scheduler.mapping import builder_from_mapping
+from ..scheduler.sources import by_name
+
+
+class _Indented(json.JSONEncoder):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
+
+
+class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Takes what the schedule can run, checked as `manage.py check` does with entries of the code."""
+
+    database: ClassVar[str]
+    """Where the entries are; a subclass says it."""
+
+    definition = forms.JSONField(
+        label=gettext_lazy("definition"),
+        encoder=_Indented,
+        widget=forms.Textarea(attrs={"rows": 12, "class": "vLargeTextField"}),
+        help_text=gettext_lazy(
+            'What JOBS_SCHEDULE would say of it: {"handler": "report", "payload": {"month": 6}, "daily_at": "02:00", '
+            '"queue": "default"}'
+        ),
+    )
+
+    class Meta:
+        model = ScheduleEntry
+        fields = ("name", "enabled", "definition")
+
+    def clean_name(self) -> str:
+        """No other entry has the name."""
+        name = str(self.cleaned_data["name"])
+        if name in by_name() or ScheduleEntry.objects.using(self.database).filter(name=name).exists():
+            raise ValidationError(_("There is an entry of this name already."))
+        return name
+
+    def clean_definition(self) -> Any:
+        """An entry comes of it."""
+        definition = self.cleaned_data["definition"]
+        name = self.cleaned_data.get("name") or self.instance.name or "new"
+        _entry, problems = builder_from_mapping(name, definition, origin="database").build()
+        if problems:
+            raise ValidationError([problem.message for problem in problems])
+        return definition
+
+    def validate_unique(self) -> None:
+        """Nothing: Django would ask the default database, where the entries need not be."""

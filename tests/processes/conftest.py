@@ -9,6 +9,15 @@ import pytest
 from django_jobs.backends.database import DatabaseBackend
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a slow test, the other databases are in the torture tier."""
+    for item in items:
+        quick_on = item.get_closest_marker("quick_on")
+        if quick_on is not None and item.callspec.params["database"] not in quick_on.args:  # type: ignore[attr-defined]
+            item.add_marker("torture")
+
+
 @pytest.fixture
 def queue(jobs_on: DatabaseBackend) -> DatabaseBackend:
     """The store, with `Jobs` dispatching to it."""

@@ -110,6 +110,7 @@ def test_a_job_that_does_not_listen_is_killed_with_what_it_started_and_its_neigh
     assert {(r.refresh().state, r.refresh().attempt, r.refresh().claim_no) for r in neighbours} == {("completed", 1, 1)}
 
 
+@pytest.mark.quick_on("mysql")
 def test_a_job_run_inline_that_does_not_listen_gives_up_the_process_and_ends_cancelled(
     queue: DatabaseBackend,
 ) -> None:
@@ -143,6 +144,7 @@ def test_what_a_worker_has_in_hand_and_no_child_has_started_is_never_run(
     assert counts(queue) == {"completed": 301, "cancelled": 20}
 
 
+@pytest.mark.quick_on("mysql")
 def test_the_job_of_a_dead_worker_whose_cancel_was_asked_for_is_cancelled_when_it_is_reaped(
     queue: DatabaseBackend, proof: Path
 ) -> None:

@@ -177,6 +177,7 @@ def test_no_process_outlives_a_killed_coordinator(queue: DatabaseBackend, proof:
         wait_until(lambda: not any(alive(pid) for pid in family), "the template and the children to end", 5)
 
 
+@pytest.mark.quick_on("postgresql")
 def test_a_killed_coordinators_jobs_are_another_workers_soon(queue: DatabaseBackend, proof: Path) -> None:
     refs = [Jobs.push("trial.sleep", {"seconds": 0.5, "path": str(proof)}) for _ in range(10)]
     with worker(queue, "default", "--max-workers", "2") as first:
@@ -232,6 +233,7 @@ def test_a_running_job_may_finish_within_the_shutdown(queue: DatabaseBackend, pr
     assert ref.refresh().state == "completed"
 
 
+@pytest.mark.quick_on("postgresql")
 def test_a_worker_stopped_past_its_lease_writes_nothing_for_what_it_lost(queue: DatabaseBackend, proof: Path) -> None:
     refs = [Jobs.push("trial.sleep", {"seconds": 0.4, "path": str(proof)}) for _ in range(6)]
     with worker(queue, "default", "--max-workers", "2", "--show", "json") as sleeper:
@@ -266,6 +268,7 @@ def _now(queue: DatabaseBackend):
     return RawSQL(f"({queue.sql.now})", [])
 
 
+@pytest.mark.quick_on("sqlite")
 def test_a_deaf_job_run_inline_gives_up_the_process_and_comes_back(queue: DatabaseBackend) -> None:
     ref = Jobs.define("trial.deaf", {"seconds": 30}).timeout(0.3).dispatch()
     with worker(queue, "default", "--isolation", "inline") as w:
@@ -292,6 +295,7 @@ def test_children_of_a_job_end_with_it(queue: DatabaseBackend, proof: Path) -> N
     wait_until(lambda: not alive(int(lines(proof)[0])), "the program that the job started to end", 5)
 
 
+@pytest.mark.quick_on("postgresql")
 def test_leases_are_renewed_while_a_long_job_runs(queue: DatabaseBackend, proof: Path) -> None:
     ref = Jobs.push("trial.sleep", {"seconds": 4.5, "path": str(proof)})  # half again as long as the lease
     with worker(queue, "default", "--max-workers", "1"), worker(queue, "default", "--max-workers", "1"):

@@ -177,6 +177,7 @@ def test_jobs_that_wait_behind_a_slow_one_go_to_an_idle_child(queue: DatabaseBac
     assert {line.split()[1] for line in lines(proof)} == {str(n) for n in range(20)}
 
 
+@pytest.mark.quick_on("sqlite")
 def test_jobs_that_wait_behind_long_ones_are_given_back_once(queue: DatabaseBackend) -> None:
     warm_up()
     Jobs.dispatch_many([Jobs.define("trial.sleep", {"seconds": 6}).priority(50) for _ in range(2)])
@@ -188,6 +189,7 @@ def test_jobs_that_wait_behind_long_ones_are_given_back_once(queue: DatabaseBack
     assert JobEvent.objects.using(queue.database).filter(type="released").count() <= 600
 
 
+@pytest.mark.quick_on("sqlite")
 def test_the_template_ends_what_a_stuck_coordinator_does_not(queue: DatabaseBackend, proof: Path) -> None:
     """Somebody locks a row that the worker must write: children still end at their deadlines."""
     ref = Jobs.define("trial.deaf", {"seconds": 60}).timeout(0.5).dispatch()
@@ -240,6 +242,7 @@ def test_the_history_survives_a_claim_that_is_given_back(queue: DatabaseBackend)
     assert len(ref.refresh().attempts) == 1
 
 
+@pytest.mark.quick_on("postgresql")
 def test_a_job_that_writes_its_timeline_without_end_keeps_nobody(queue: DatabaseBackend) -> None:
     chatter = [Jobs.define("trial.chatter").timeout(3).dispatch() for _ in range(2)]
     with worker(queue, "default", "--max-workers", "2") as w:

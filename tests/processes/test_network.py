@@ -65,6 +65,7 @@ def assert_all_done(queue: DatabaseBackend, proof: Path, ids: list[str]) -> Coun
     return runs
 
 
+@pytest.mark.quick_on("postgresql")
 def test_connections_that_are_cut_again_and_again(queue: DatabaseBackend, proxy: FaultProxy, proof: Path) -> None:
     ids = dispatch(proof, 300, seconds=0.02)
     with worker(queue, "default", "--max-workers", "2", "--show", "quiet", port=proxy.port) as w:
@@ -130,6 +131,7 @@ def test_every_connection_falls_silent(queue: DatabaseBackend, proxy: FaultProxy
     assert_all_done(queue, proof, ids)
 
 
+@pytest.mark.quick_on("postgresql")
 def test_a_row_that_somebody_holds_does_not_cost_the_lease(queue: DatabaseBackend, proof: Path) -> None:
     """A settlement waits for it, and the lease is renewed all the same."""
     (job_id,) = dispatch(proof, 1, seconds=0.5)
@@ -186,6 +188,7 @@ def only_postgresql(store: DatabaseBackend) -> None:
         pytest.skip("LISTEN is PostgreSQL's")
 
 
+@pytest.mark.torture
 def test_a_job_whose_process_is_not_there_yet_does_not_run_when_it_has_been_given_back(
     queue: DatabaseBackend, proxy: FaultProxy, proof: Path
 ) -> None:

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import Job, Worker
@@ -22,6 +24,7 @@ def holds(queue: DatabaseBackend, process: WorkerProcess) -> int:
     return Job.objects.using(queue.database).filter(worker_id__in=workers, suspect=True).count()
 
 
+@pytest.mark.quick_on("sqlite")
 def test_inline_a_poison_job_ends_as_crashed_and_its_neighbours_are_not_charged(
     queue: DatabaseBackend, proof: Path
 ) -> None:
@@ -42,6 +45,7 @@ def test_inline_a_poison_job_ends_as_crashed_and_its_neighbours_are_not_charged(
     assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in good} == {("completed", 1, 0)}
 
 
+@pytest.mark.quick_on("postgresql")
 def test_three_hundred_jobs_of_a_coordinator_that_is_killed_three_times_are_not_failed(
     queue: DatabaseBackend, tmp_path: Path
 ) -> None:

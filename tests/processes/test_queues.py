@@ -51,6 +51,7 @@ def test_fair_and_weighted_queues_share_the_worker(queue: DatabaseBackend, proof
     assert sorted(queues_of(proof, names)) == ["a"] * 9 + ["b"] * 3
 
 
+@pytest.mark.quick_on("postgresql")
 def test_a_prefix_is_served_with_what_comes_to_be_on_it(queue: DatabaseBackend, proof: Path) -> None:
     with worker(queue, "mail.*", "--max-workers", "1") as w:
         wait_until(lambda: registered(queue), "the worker to register")

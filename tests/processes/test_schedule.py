@@ -50,6 +50,7 @@ def test_the_systems_cron_runs_what_is_due(queue: DatabaseBackend) -> None:
     assert Job.objects.using(queue.database).count() == len(dispatched)
 
 
+@pytest.mark.quick_on("sqlite")
 def test_the_loop_dispatches_to_the_second_and_ends_when_it_is_told_to(queue: DatabaseBackend) -> None:
     with cron(queue, JOBS_SCHEDULE=QUEUED) as loop:
         wait_until(lambda: ticks(queue, "tick") >= 3, "three ticks")
@@ -70,6 +71,7 @@ def test_the_loop_says_what_to_do_when_the_tables_are_missing(tmp_path: Path) ->
     assert "manage.py migrate" in done.stderr
 
 
+@pytest.mark.quick_on("sqlite")
 def test_a_slow_inline_entry_delays_no_other(queue: DatabaseBackend, proof: Path) -> None:
     """Inline entries run in processes of their own; a guard keeps the slow one from overlapping itself."""
     with cron(queue, environment={"SCHEDULE_PROOF": str(proof)}, JOBS_SCHEDULE=MIXED) as loop:
@@ -169,6 +171,7 @@ def test_a_scheduler_beside_a_worker_is_started_again_and_dies_with_it(queue: Da
         wait_until(lambda: not scheduler_of(worker.pid), "the scheduler to end")
 
 
+@pytest.mark.quick_on("postgresql")
 @pytest.mark.parametrize("database", ["postgresql", "mysql"], indirect=True)
 def test_connections_that_are_cut_delay_ticks_and_lose_none(queue: DatabaseBackend) -> None:
     rng, port = random.Random(1), int(connections[queue.database].settings_dict["PORT"])

@@ -157,6 +157,7 @@ def test_nothing_is_claimed_from_a_paused_queue(queue: DatabaseBackend) -> None:
     assert ref.refresh().state == "pending"
 
 
+@pytest.mark.quick_on("sqlite")
 def test_once_claims_one_job_and_max_so_many(queue: DatabaseBackend) -> None:
     Jobs.dispatch_many([Jobs.define("trial.noop") for _ in range(6)])
     with worker(queue, "default", "--once") as w:

@@ -27,7 +27,8 @@ class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
     """Where the entries are; a subclass says it."""
 
     definition = forms.JSONField(
-        label=gettext_lazy("definition"),
+        label=gettext_lazy("Definition"),
+        initial=dict,
         encoder=_Indented,
         widget=forms.Textarea(attrs={"rows": 12, "class": "vLargeTextField"}),
         help_text=gettext_lazy(

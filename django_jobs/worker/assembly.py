@@ -82,7 +82,7 @@ def supervise(
             worker = assemble(backend, Order.of(queue), own, chores[queue])
             worker.run()
             stop_signals.hold()
-            return AGAIN if worker.outgrown or stop_signals.wants_reload else 0
+            return AGAIN if worker.outgrown or stop_signals.count else 0  # whether all are to stop, its parent knows
 
         return Post(queue, work)
 

@@ -23,8 +23,8 @@ sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # what 
 
 def by_queue(queue: DatabaseBackend, n: int = 2) -> dict[str, Worker]:
     """The workers that are registered, by what they serve, once there are `n`."""
-    wait_until(lambda: len(registered(queue)) == n, f"{n} workers")
-    return {row.queues: row for row in registered(queue)}
+    rows = wait_until(lambda: rows if len(rows := registered(queue)) == n else [], f"{n} workers")
+    return {row.queues: row for row in rows}
 
 
 def test_each_queue_has_its_own_worker_and_options(queue: DatabaseBackend, proof: Path) -> None:
@@ -62,6 +62,23 @@ def test_a_worker_that_dies_is_replaced_and_its_neighbour_goes_on(queue: Databas
         assert runs(rows["default"].pid)
         assert w.stop() == 0, w.text
     assert "the worker of the queue 'mail' was not to end (killed by SIGKILL)" in w.text
+
+
+@sqlite
+def test_a_worker_that_is_told_to_stop_alone_is_followed_by_another(queue: DatabaseBackend, proof: Path) -> None:
+    """The parent was not told anything: it keeps a worker at each queue."""
+    running = Jobs.push("trial.sleep", {"seconds": 0.5, "path": str(proof)}, queue="mail")
+    with worker(queue, "--all", JOBS_QUEUES=QUEUES) as w:
+        rows = by_queue(queue)
+        wait_until(lambda: lines(proof), "the job to start")
+        os.kill(rows["mail"].pid, signal.SIGTERM)
+        wait_until(lambda: by_queue(queue)["mail"].id != rows["mail"].id, "another worker for the queue")
+        assert (running.refresh().state, running.refresh().claim_no) == ("completed", 1), "it was not to be cut short"
+        ref = Jobs.push("trial.write", {"path": str(proof)}, queue="mail")
+        wait_until(lambda: ref.refresh().is_finished, "a job of the queue")
+        assert by_queue(queue)["default"].id == rows["default"].id
+        assert w.stop() == 0, w.text
+    assert "was not to end" not in w.text
 
 
 @sqlite

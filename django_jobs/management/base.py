@@ -1,15 +1,13 @@
 """What the commands have in common: their flags, their exit codes, and how they print.
 
-Exit codes: 0 is ok, 1 an operational failure or a named thing that is not there, 2 a usage error.
+Exit codes: 0 is ok, 1 an operational failure or a named thing that is not there, 2 a usage error, 141 that
+nobody reads what is printed.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import select
-import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Collection, Iterable
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from django.conf import settings
 from django.core.checks import Tags
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -37,13 +35,14 @@ from ..names import check_queue
 from ..store import store_of
 from ..worker.interrupts import Patience
 from ..worker.order import Asked
+from ..worker.output import STREAMS, drop, make_lasting
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 USAGE = 2
-READ_BY_NOBODY = 128 + signal.SIGPIPE
-"""The exit code that shells have for a program whose reader has gone, as in `| head`."""
+UNREAD = 141
+"""As a shell tells of a program that was ended because nobody read what it printed."""
 
 
 class JobsCommand(BaseCommand):
@@ -53,6 +52,8 @@ class JobsCommand(BaseCommand):
     parser: CommandParser
     # Not those of the schedule: where one entry is wrong, the others run, and whoever mends it needs the commands.
     requires_system_checks = ("django_jobs", Tags.models)
+    outlasts_readers = False
+    """Whether it goes on when nobody reads what it prints. Others end, with `UNREAD`."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         self.help = str(self.about)
@@ -60,13 +61,20 @@ class JobsCommand(BaseCommand):
         return self.parser
 
     def run_from_argv(self, argv: list[str]) -> None:
+        if self.outlasts_readers or None in (sys.stdout, sys.stderr):
+            make_lasting()
+            self.stdout, errors = OutputWrapper(sys.stdout), OutputWrapper(sys.stderr)
+            errors.style_func, self.stderr = self.stderr.style_func, errors
         try:
-            super().run_from_argv(argv)
-            sys.stdout.flush()
+            try:
+                super().run_from_argv(argv)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
         except BrokenPipeError:
-            if not leave_unread():
-                raise
-            sys.exit(READ_BY_NOBODY)
+            for fd in STREAMS.values():
+                drop(fd)  # what they still hold would be an error at the exit of Python
+            sys.exit(UNREAD)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -224,21 +232,6 @@ class JobsCommand(BaseCommand):
     def print_json(self, value: Any) -> None:
         """Print one JSON document."""
         self.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str))
-
-
-def leave_unread() -> bool:
-    """From now on, what is printed for a reader who has gone goes nowhere. Answers whether one has."""
-    found = False
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # it is no file, or closed
-            poll = select.poll()
-            poll.register(stream.fileno(), 0)
-            if any(events & (select.POLLERR | select.POLLHUP) for _fd, events in poll.poll(0)):
-                null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, stream.fileno())
-                os.close(null)
-                found = True
-    return found
 
 
 # -- types of arguments ---------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from ..runtime import (
     run_hooks,
     timeline_note,
 )
-from . import orphans
+from . import orphans, output
 from .channel import Channel, Port, TooBig
 from .fresh import UNKNOWN_TIMEOUT, become_fresh
 from .interrupts import AlarmGuard
@@ -92,6 +92,7 @@ class Child:
         back.
         """
         connections.open_afresh()
+        output.look()
         if kind == JOBS:
             self.run(content)
         elif not self.condemned():

@@ -6,9 +6,11 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, TextIO
 
 from ..settlement import Settlement
+from .output import drop
 
 WORDS: dict[str, str] = {
     "acked": "green",
@@ -116,16 +118,8 @@ class Written(Console):
             self.stream.flush()
         except (OSError, ValueError):  # whoever read it is gone; the work goes on
             self.closed = True
-            self._read_by_nobody()
-
-    def _read_by_nobody(self) -> None:
-        """What the stream still holds would be an error at the exit of Python, and its exit code."""
-        try:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self.stream.fileno())
-            os.close(null)
-        except (OSError, ValueError):
-            return
+            with suppress(OSError, ValueError):
+                drop(self.stream.fileno())  # what it still holds would be an error at the exit of Python
 
 
 def is_coloured(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:

@@ -71,10 +71,12 @@ def main(order: dict[str, Any]) -> NoReturn:
     from .channel import Port
     from .child import Child
     from .interrupts import ignore_stop_signals
+    from .output import make_lasting
     from .slots import Slots
     from .terms import Terms
 
     ignore_stop_signals()
+    make_lasting()
     slot, count, fd = order["slot"]
     outbox = Port(socket.socket(fileno=order["outbox"]))
     kind, content = order["message"]

@@ -579,6 +579,14 @@ class Loud(JobHandler):
         print(ctx.payload, flush=True)
 
 
+@register("trial.echo")
+class Echo(JobHandler):
+    """Runs a program that prints where we print."""
+
+    def handle(self, ctx: JobContext) -> None:
+        subprocess.run(ctx.payload, check=True)
+
+
 @register("trial.indiscreet")
 class Indiscreet(JobHandler):
     """Says its secret wherever it can, and fails."""

@@ -50,6 +50,7 @@ class WorkerProcess:
         command: str = "jobs_work",
         environment: Mapping[str, str] | None = None,
         stdin: int | None = None,
+        stdout: int | None = None,
         **settings: Any,
     ) -> None:
         self.output = tempfile.NamedTemporaryFile("w+", prefix="jobs-worker-", suffix=".log")  # noqa: SIM115
@@ -65,7 +66,7 @@ class WorkerProcess:
             cwd=ROOT,
             env=env,
             stdin=stdin,
-            stdout=self.output,
+            stdout=self.output if stdout is None else stdout,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )

@@ -29,6 +29,7 @@ class Command(CronCommand):
         "Dispatch what is due since the last look, and run here what has no queue. Call it each minute, on one host or "
         "on many: each tick is dispatched once. It ends with 1 where an entry could not be started."
     )
+    outlasts_readers = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

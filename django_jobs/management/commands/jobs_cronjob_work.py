@@ -23,7 +23,7 @@ from ...worker.beside import fork_to
 from ...worker.foreground import run_attempt_here
 from ...worker.interrupts import hear_of_the_end_of_the_parent
 from ...worker.stopping import StopSignals
-from ..base import leave_unread, seconds_above_zero
+from ..base import seconds_above_zero
 from ..cron import CronCommand
 
 
@@ -34,6 +34,7 @@ class Command(CronCommand):
         "Run the schedule until told to stop: dispatch each tick when it is due, and run what has no queue in "
         "processes beside this one. Any number of these may run at once, on any number of hosts."
     )
+    outlasts_readers = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -51,12 +52,6 @@ class Command(CronCommand):
         self.stop_signals = StopSignals()
         self.stop_signals.install()
         super().run_from_argv(argv)
-
-    def tell(self, reports: Iterable[Report]) -> None:
-        try:
-            super().tell(reports)
-        except BrokenPipeError:  # the schedule goes on, whoever reads of it
-            leave_unread()
 
     def run(self, **options: Any) -> None:
         stop = self.stop_signals or StopSignals()

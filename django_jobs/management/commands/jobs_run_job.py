@@ -24,6 +24,7 @@ class Command(JobsCommand):
         "Claim one job, run it in this process with its lease renewed, and write its outcome: jobs can be debugged "
         "so. It ends with 0 once an outcome is written, whatever it is, and says which."
     )
+    outlasts_readers = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=job_id, help=_("The id of the job."))

@@ -1,0 +1,110 @@
+"""Output that nobody reads: a command ends quietly, a worker goes on, and no job fails for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_jobs import Jobs
+from django_jobs.backends import WorkerInfo
+from django_jobs.backends.database import DatabaseBackend
+from tests.support.site import site_env
+from tests.support.worker import ISOLATIONS, ROOT, WorkerProcess, lines, wait_finished
+
+
+@pytest.fixture
+def database() -> str:
+    """What is printed where does not depend on the store."""
+    return "default"
+
+
+def printed_to_nobody(store: DatabaseBackend, *arguments: str, buffered: bool, errors_too: bool = False) -> Any:
+    """A command whose standard output nobody reads."""
+    near, far = os.pipe()
+    os.close(near)
+    try:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**site_env(store.database), "PYTHONUNBUFFERED": "" if buffered else "1"},
+            stdout=far,
+            stderr=far if errors_too else subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        os.close(far)
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("command", ["jobs_stats", "jobs_stats --json", "jobs_cronjob_list", "jobs_work --help"])
+def test_a_command_that_nobody_reads_ends_quietly(store: DatabaseBackend, command: str, buffered: bool) -> None:
+    ran = printed_to_nobody(store, *command.split(), buffered=buffered)
+    assert (ran.returncode, ran.stderr) in [(141, ""), (0, "")]
+
+
+def test_a_command_whose_errors_nobody_reads_keeps_its_exit_code(store: DatabaseBackend) -> None:
+    ran = printed_to_nobody(store, "jobs_stats", "--queue", "none-such", buffered=True, errors_too=True)
+    assert ran.returncode in (1, 141)
+
+
+def test_a_command_that_goes_on_for_ever_ends_when_nobody_reads_it(queue: DatabaseBackend) -> None:
+    """Once it has something to say."""
+    Jobs.push("trial.noop")
+    queue.register(WorkerInfo(lost := str(uuid.uuid4()), "host.test", 4711, ["default"]), 3600)
+    assert queue.claim("default", lost, 1)
+    queue.deregister(lost)
+    ran = printed_to_nobody(queue, "jobs_reap", "--loop", "0.05", buffered=True)
+    assert ran.returncode == 141
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_command_without_a_standard_output_does_its_work(queue: DatabaseBackend) -> None:
+    command = [sys.executable, "manage.py", "jobs_dispatch", "trial.noop"]
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        cwd=ROOT,
+        env=site_env(queue.database),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+SHOWN = [*((each, "lines") for each in (*ISOLATIONS, "crew")), ("pool", "json"), ("pool", "quiet")]
+
+
+@pytest.mark.parametrize(("isolation", "show"), SHOWN)
+def test_a_worker_that_nobody_reads_goes_on_and_its_jobs_may_print(
+    queue: DatabaseBackend, proof: Path, isolation: str, show: str
+) -> None:
+    """And start programs that do: of a reader that is gone, each job's process knows."""
+    how = {"concurrency": 2} if isolation == "crew" else {"isolation": isolation}
+    settings = {"JOBS_QUEUES": {"default": {"max_workers": 1, **how}}}
+    arguments = ("default", "--show", show, "-v2")
+    with WorkerProcess(queue.database, *arguments, stdout=subprocess.PIPE, **settings) as w:
+        assert w.process.stdout is not None
+        Jobs.push("trial.loud", "first")
+        assert w.process.stdout.read(1) if show != "quiet" else True
+        w.process.stdout.close()
+        loud = [Jobs.push("trial.loud", "x" * 20_000) for _ in range(3)]
+        loud += [Jobs.push("trial.echo", ["sh", "-c", f"echo loud; echo more; echo > {proof}"]) for _ in range(2)]
+        wait_finished(queue)
+        assert w.stop() == 0
+    assert {ref.refresh().state for ref in loud} == {"completed"}
+    assert lines(proof)
+
+
+def test_a_worker_whose_disk_is_full_goes_on_and_its_jobs_may_print(queue: DatabaseBackend) -> None:
+    with open("/dev/full", "w") as full, WorkerProcess(queue.database, stdout=full.fileno()) as w:
+        loud = [Jobs.push("trial.loud", "x" * 20_000) for _ in range(3)]
+        wait_finished(queue)
+        assert w.stop() == 0
+    assert {ref.refresh().state for ref in loud} == {"completed"}

@@ -40,7 +40,7 @@ def assemble(backend: Backend, order: Order, options: WorkerOptions, chores: Seq
     Its children serve all of its queues: as many as the queue with most workers asks for, and isolated as the first
     one.
     """
-    order.learn(conf.queue_names())
+    order.expect(conf.queue_names())
     per_queue = queues_of(order)
     executor: Executor
     if (isolation := isolation_of(order, options)) != "inline":

@@ -328,8 +328,8 @@ class Coordinator:
             self._unsettled += self.pauses.taken_back(self.order.names)
 
     def _find_queues(self) -> int:
-        """Serve what has come to be on the queues of a prefix."""
-        if self.order.learn(self.backend.queue_names()):
+        """Serve what has come to be on the queues of a prefix, and those from which there is something in hand."""
+        if self.order.learn([*self.backend.queue_names(), *(claim.queue for claim in self.executor.claims())]):
             self._forget_wakeup()
             self._look_at = 0.0
         return 0

@@ -9,6 +9,10 @@ from ..exceptions import InvalidDefinition
 from ..names import QUEUE, check_queue, shown
 
 HEAVIEST = 1000
+FORGET_LOOKS = 300
+"""How often in a row a queue of a prefix may be found without jobs, once in two seconds, before it is forgotten: each
+that is known costs a query in every turn, and those of tenants or of days come and go.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Order:
     names: list[str] = field(default_factory=list)
     """The queues that are known, in the order in which they were asked for."""
     _weights: dict[str, int] = field(default_factory=dict)
+    _expected: dict[str, None] = field(default_factory=dict)
+    _idle: dict[str, int] = field(default_factory=dict)  # looks without a job, of what prefixes have found
     _due: dict[str, float] = field(default_factory=dict)
     _now: float = 0.0
 
@@ -81,16 +87,27 @@ class Order:
         """Whether queues may be found that it does not know yet."""
         return any(asked.is_prefix for asked in self.asked)
 
+    def expect(self, queues: Iterable[str]) -> None:
+        """These queues may always get jobs; those that were asked for are served, and not forgotten."""
+        self._expected.update(dict.fromkeys(queues))
+        self.learn([])
+
     def learn(self, queues: Iterable[str]) -> bool:
-        """There are these queues; those that were asked for are served from now on. Answers whether any is new."""
-        known = dict.fromkeys([*self.names, *queues])
+        """These queues have jobs; those that were asked for are served from now on. Answers whether any is new.
+
+        One that only a prefix asks for is forgotten when it has had none for long.
+        """
+        idle = {name: looks + 1 for name, looks in self._idle.items() if looks + 1 < FORGET_LOOKS}
+        self._idle = idle | dict.fromkeys(queues, 0)
+        known = dict.fromkeys([*self._expected, *self._idle])
         found: dict[str, int] = {}
         for asked in self.asked:
             for name in known if asked.is_prefix else [asked.name]:
                 if asked.fits(name):
                     found.setdefault(name, asked.weight or 1)
-        is_new = found.keys() != self._weights.keys()
+        is_new = not found.keys() <= self._weights.keys()
         self.names, self._weights = list(found), found
+        self._due = {name: due for name, due in self._due.items() if name in found}
         return is_new
 
     def look(self) -> list[str]:
@@ -101,6 +118,8 @@ class Order:
 
     def took(self, name: str, jobs: int) -> None:
         """A look at this queue brought so many jobs."""
+        if jobs and name in self._idle:
+            self._idle[name] = 0
         if self.fair and jobs:
             # Start-time fair queueing: each queue has its next turn when the jobs it got, over its weight, have passed.
             start = max(self._due.get(name, 0.0), self._now)

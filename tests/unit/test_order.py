@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from django_jobs.exceptions import InvalidDefinition
-from django_jobs.worker.order import Asked, Order
+from django_jobs.worker.order import FORGET_LOOKS, Asked, Order
 
 
 def order(*texts: str, fair: bool = False) -> Order:
@@ -106,6 +106,29 @@ def test_a_prefix_is_every_queue_that_starts_so_in_the_order_of_asking():
     assert not some.learn(["mail.at"])
     assert some.learn(["mail.ch"])
     assert some.names == ["now", "mail.de", "mail.at", "mail.ch"]
+
+
+def test_a_queue_of_a_prefix_that_has_had_no_job_for_long_is_forgotten():
+    some = order("now", "mail.*", fair=True)
+    some.expect(["mail.expected", "other"])
+    some.learn(["mail.de", "mail.at", "mail.ch"])
+    some.took("mail.de", 100)
+    for _ in range(FORGET_LOOKS):
+        assert not some.learn(["mail.at"])
+        some.took("mail.ch", 1)  # its jobs are gone before anybody looks
+    assert some.names == ["now", "mail.expected", "mail.at", "mail.ch"]
+    assert some.look()[0] != "mail.de"
+    assert some.learn(["mail.de"]), "it is back"
+    assert "mail.de" in some.look()
+
+
+def test_names_of_queues_that_come_and_go_do_not_pile_up():
+    some = order("*", fair=True)
+    for n in range(10 * FORGET_LOOKS):
+        some.learn([f"tenant-{n}"])
+        some.took(f"tenant-{n}", 1)
+    assert len(some.names) <= FORGET_LOOKS + 1
+    assert len(some._due) <= FORGET_LOOKS + 1
 
 
 def test_a_queue_has_the_weight_of_what_asks_for_it_first():

@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import django
 
+from ..logs import get_logger
 from .interrupts import STOPPING
 from .memory import shared_file
 
 if TYPE_CHECKING:
     from .child import Child
+
+logger = get_logger("worker")
 
 _START = (
     "import marshal, sys; order = open(int(sys.argv[1]), 'rb'); sys.path[:] = marshal.load(order); "
@@ -36,9 +39,10 @@ UNKNOWN_TIMEOUT = 300.0
 
 
 def become_fresh(child: Child, kind: int, content: Any) -> NoReturn:
-    """Become a fresh interpreter that does what the message says, and ends."""
-    now = time.monotonic()
-    number = content[0] if isinstance(content, tuple) else content[0][0]  # of the hooks, or of the one job
+    """Become a fresh interpreter that does what the message says, and ends. Until it has come up, an end of this
+    process is not the job's fault.
+    """
+    now, number = time.monotonic(), _number(content)
     child.slots.begin(child.slot, number, now, now + UNKNOWN_TIMEOUT)
     order = {
         "argv": sys.argv,
@@ -55,7 +59,16 @@ def become_fresh(child: Child, kind: int, content: Any) -> NoReturn:
         os.set_inheritable(each, True)
     for stopping in STOPPING:
         signal.signal(stopping, signal.SIG_IGN)  # until it can take care of them itself
-    os.execv(sys.executable, [sys.executable, *_flags(), "-c", _START, str(fd)])  # noqa: S606 - there is no shell
+    try:
+        os.execv(sys.executable, [sys.executable, *_flags(), "-c", _START, str(fd)])  # noqa: S606 - there is no shell
+    except OSError as error:
+        logger.error("%s: %s", sys.executable, error.strerror)  # the pool says the rest
+        os._exit(os.EX_OSERR)
+
+
+def _number(content: Any) -> int:
+    """Of the hooks, or of the one job in a message."""
+    return int(content[0] if isinstance(content, tuple) else content[0][0])
 
 
 def _flags() -> list[str]:
@@ -85,7 +98,9 @@ def main(order: dict[str, Any]) -> NoReturn:
         if os.getppid() != order["parent"]:
             os._exit(os.EX_UNAVAILABLE)
         sys.argv[:] = order["argv"]
-        child = Child(Slots(count, fd), outbox, outbox, order["parent"], Terms("spawn"), slot)
+        slots = Slots(count, fd)
+        slots.enter(slot, _number(content))
+        child = Child(slots, outbox, outbox, order["parent"], Terms("spawn"), slot)
         try:
             django.setup()
             child.terms = replace(child.terms, store=get_backend(order["backend"]))

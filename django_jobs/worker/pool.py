@@ -9,6 +9,7 @@ import json
 import math
 import os
 import select
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -77,6 +78,12 @@ _STUBBORN = {
         "django_jobs.exceptions.JobCancelled", "the job did not stop when its cancel was asked for, and was killed"
     ),
 }
+
+
+_NO_INTERPRETER = (
+    "a fresh interpreter could not be had (%s: %s), so a job is given back, and the next try follows in %.1f s. Is it "
+    "gone, or what was installed for it? Bring it back, or start the worker anew with another one"
+)
 
 
 @dataclass(slots=True)
@@ -195,9 +202,12 @@ class Pool:
         return max(min(target - in_hand, conf.claim_batch), 0)
 
     def _stuck(self) -> bool:
-        """Whether every slot has been busy, or closed, for longer than claims may wait."""
+        """Whether every slot has been busy, or closed, for longer than claims may wait, or has no child for a while."""
         since = time.monotonic() - STALE_SECONDS
-        return all(self._slots.message(slot) and self._slots.started(slot) < since for slot in range(self.size))
+        return all(
+            self._slots.started(slot) < since if self._slots.message(slot) else not self._seat(slot).alive
+            for slot in range(self.size)
+        )
 
     def claims(self) -> list[Claim]:
         """The claims that are here."""
@@ -371,18 +381,25 @@ class Pool:
         slots = range(death.slot, death.slot + self.terms.concurrency)
         at_work = [slot for slot in slots if self._slots.pid(slot) == death.pid and self._slots.message(slot)]
         beside = sum(self._slots.job(slot) in self._sent for slot in at_work) - 1
+        unborn = seat.killed is None and not death.ended_for and any(map(self._is_not_up, at_work))
         for slot in at_work:
             self._empty(slot, death, beside)
         for slot in slots:
             self._slots.leave(slot)
             self._wishes[slot].cancelled = None
-        early = time.monotonic() - seat.born_at < 1.0 and death.status != 0
-        seat.early_deaths = seat.early_deaths + 1 if early and not at_work else 0
+        early = time.monotonic() - seat.born_at < 1.0 and death.status != 0 and not at_work
+        seat.early_deaths = seat.early_deaths + 1 if early or unborn else 0
         wait = min(0.1 * 2**seat.early_deaths, RESPAWN_LONGEST) if seat.early_deaths else 0.0
-        if seat.early_deaths:
+        if unborn:
+            logger.error(_NO_INTERPRETER, sys.executable, death, wait)
+        elif seat.early_deaths:
             logger.error("a child died at its start (%s); the next one follows in %.1f s", death, wait)
         seat.wanted_at = time.monotonic() + wait
         seat.killed = None
+
+    def _is_not_up(self, slot: int) -> bool:
+        """Whether the job in this slot waits for its fresh interpreter."""
+        return self.terms.isolation == "spawn" and self._slots.entered(slot) != self._slots.job(slot)
 
     def _empty(self, slot: int, death: Death, beside: int) -> None:
         """Settle what a dead child had in this slot; so many other jobs ran beside it."""
@@ -406,6 +423,8 @@ class Pool:
 
     def _obituary(self, slot: int, job: int, death: Death, beside: int) -> Outcome:
         killed = self._seat(slot).killed
+        if self._is_not_up(slot) and (killed is None or killed.reason is not OutcomeKind.CANCELLED):
+            return Outcome(OutcomeKind.INTERRUPTED)
         if death.ended_for == "deadline" and time.monotonic() > self._slots.deadline(slot):
             return Outcome(OutcomeKind.TIMED_OUT, error=_STUBBORN[OutcomeKind.TIMED_OUT])
         if death.ended_for:
@@ -590,8 +609,8 @@ class Pool:
         self._pump()
 
     def stale(self, seconds: float) -> bool:
-        """Whether claims have waited this long while every child was busy with something else."""
-        if not all(self._slots.message(slot) for slot in range(self.size)):
+        """Whether claims have waited this long while every child was busy with something else, or gone."""
+        if not all(self._slots.message(slot) or not self._seat(slot).alive for slot in range(self.size)):
             return False
         held = {self._slots.message(slot) for slot in range(self.size)}
         now = time.monotonic()

@@ -11,8 +11,8 @@ import os
 
 from .memory import shared_file
 
-_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED, _CONDEMNED = range(9)
-_FIELDS = 9
+_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED, _CONDEMNED, _ENTERED = range(10)
+_FIELDS = 10
 CLOSED = 2**64 - 1
 """In place of a message: the slot is free, and its child takes nothing for it until it has ended, or has what it has
 in its other slots."""
@@ -63,6 +63,14 @@ class Slots:
         self._real[at + _STARTED] = started
         self._real[at + _DEADLINE] = deadline
         self._whole[at + _JOB] = job
+
+    def enter(self, slot: int, job: int) -> None:
+        """The fresh interpreter for this job has come up."""
+        self._whole[self._at(slot) + _ENTERED] = job
+
+    def entered(self, slot: int) -> int:
+        """The last job whose fresh interpreter has come up."""
+        return self._whole[self._at(slot) + _ENTERED]
 
     def extend(self, slot: int, deadline: float) -> None:
         """The running job's deadline is known now."""

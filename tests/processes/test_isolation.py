@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,37 @@ class Job(JobHandler):
     def handle(self, ctx):
         return {0}
 """
+
+
+@pytest.mark.parametrize("how", ["gone", "broken"])
+def test_jobs_whose_interpreter_is_gone_are_given_back_uncharged(
+    queue: DatabaseBackend, proof: Path, tmp_path: Path, how: str
+) -> None:
+    """Others run them meanwhile, and so does the worker itself once the interpreter is back."""
+    venv.create(tmp_path / "venv", symlinks=True, with_pip=False)
+    python = tmp_path / "venv/bin/python"
+    (next((tmp_path / "venv").glob("lib/*/site-packages")) / "ours.pth").write_text("\n".join(sys.path))
+    arguments = ("default", "--isolation", "spawn", "--max-workers", "2")
+    with WorkerProcess(queue.database, *arguments, python=str(python)) as w:
+        first = Jobs.push("trial.write", {"path": str(proof)})
+        wait_until(lambda: first.refresh().is_finished, "the first job")
+        aside = python.rename(tmp_path / "aside")
+        if how == "broken":
+            python.write_text("#!/bin/sh\nexit 1\n")
+            python.chmod(0o755)
+        refs = [Jobs.push("trial.write", {"path": str(proof)}) for _ in range(3)]
+        wait_until(lambda: w.text.count("a fresh interpreter could not be had") >= 3, "it to have been tried again")
+        assert {(ref.refresh().attempt, ref.refresh().crashes) for ref in refs} <= {(0, 0), (1, 0)}
+        with worker(queue, *arguments):
+            wait_until(lambda: all(ref.refresh().is_finished for ref in refs), "another worker to have them all")
+        last = Jobs.push("trial.write", {"path": str(proof)})
+        aside.replace(python)
+        wait_until(lambda: last.refresh().is_finished, "the job after the mend")
+        assert w.stop() == 0, w.text
+    seen = [ref.refresh() for ref in (first, *refs, last)]
+    assert {(r.state, r.attempt, r.crashes) for r in seen} == {("completed", 1, 0)}
+    assert len(lines(proof)) == 5
+    assert "Traceback" not in w.text
 
 
 def test_nothing_of_a_job_is_on_the_command_line_of_its_interpreter(queue: DatabaseBackend, proof: Path) -> None:

@@ -46,6 +46,7 @@ class WorkerProcess:
         database: str,
         *arguments: str,
         port: int | None = None,
+        python: str = sys.executable,
         program: str = "manage.py",
         command: str = "jobs_work",
         environment: Mapping[str, str] | None = None,
@@ -62,7 +63,7 @@ class WorkerProcess:
         }
         arguments = arguments or (("default",) if command == "jobs_work" else ())
         self.process = subprocess.Popen(
-            [sys.executable, program, command, *arguments],
+            [python, program, command, *arguments],
             cwd=ROOT,
             env=env,
             stdin=stdin,

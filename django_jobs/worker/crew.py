@@ -3,6 +3,10 @@
 Each job has a slot and a thread of its own, and its connections. A coroutine is cancelled when its time is up or a
 cancel is asked for. A thread can't be interrupted: after the grace the coordinator kills the crew, and gives the other
 jobs back, uncharged. A suspect job runs alone.
+
+A job can keep the others from working, and so from ending in time: one that blocks the event loop, or holds the
+interpreter. So the coordinator asks when a job's time is up. Of a crew that does not answer, nobody knows whose fault
+that is: all of its jobs are suspects then.
 """
 
 from __future__ import annotations
@@ -113,7 +117,7 @@ class Crew:
 
     async def _work(self) -> bool:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(CANCELLING, self._look_for_cancels)
+        loop.add_signal_handler(CANCELLING, self._look)
         self._threads = ThreadPoolExecutor(self.terms.concurrency, "django_jobs-place")
         self._free = asyncio.Queue()
         for place in self._places:
@@ -178,9 +182,13 @@ class Crew:
         """Whether a job that was ended early has left processes, which end with the crew."""
         return any(place.ended_early for place in self._places) and bool(orphans.children())
 
-    def _look_for_cancels(self) -> None:
+    def _look(self) -> None:
+        """Asked to: for cancels, and whether we are able to do anything."""
+        now = time.monotonic()
         for place in self._places:
             place.guard.look()
+            if now > self.slots.deadline(place.slot):
+                self.slots.answer(place.slot)
 
 
 async def _readable(fd: int) -> None:

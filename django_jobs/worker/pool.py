@@ -45,6 +45,9 @@ STALE_SECONDS = 1.0
 LOOK_SECONDS = 0.25
 
 
+_IDLE = "the process did not do anything any more when a job's time was up"
+
+
 class Finished(NamedTuple):
     """A claim whose run has come to something."""
 
@@ -63,6 +66,7 @@ class _Kill(NamedTuple):
     pid: int
     job: int
     reason: OutcomeKind
+    is_clear: bool = True  # that it was this job's fault, and of no other in the child
 
 
 class _Cancel(NamedTuple):
@@ -102,6 +106,7 @@ class _Wish:
     """What the coordinator wants of the job in a slot."""
 
     cancelled: _Cancel | None = None
+    asked: int = 0
     condemned: int = 0
 
 
@@ -317,7 +322,7 @@ class Pool:
         """When the next look at the children is due (monotonic clock)."""
         if self._done:
             return time.monotonic()
-        deadlines = [self._kill_at(slot) for slot in range(self.size) if self._seat(slot).alive]
+        deadlines = [self._due_at(slot) for slot in range(self.size) if self._seat(slot).alive]
         wanted = [seat.wanted_at for seat in self._seats if not seat.alive and seat.wanted_at]
         if not self._template.started:
             wanted.append(self._rebuild_at)
@@ -426,15 +431,16 @@ class Pool:
         if self._is_not_up(slot) and (killed is None or killed.reason is not OutcomeKind.CANCELLED):
             return Outcome(OutcomeKind.INTERRUPTED)
         if death.ended_for == "deadline" and time.monotonic() > self._slots.deadline(slot):
+            if beside and not self._slots.answered(slot):
+                return _unclear(_IDLE, beside)
             return Outcome(OutcomeKind.TIMED_OUT, error=_STUBBORN[OutcomeKind.TIMED_OUT])
         if death.ended_for:
             return Outcome(OutcomeKind.INTERRUPTED)
         if killed is None or killed.pid != death.pid:
             text = f"the process that ran the job was {death}"
-            if not beside:
-                return Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", text))
-            # Nobody knows which of them it was: each is a suspect now, and runs alone the next time.
-            return Outcome(OutcomeKind.LOST, error=ErrorRecord("", f"{text}; {beside} more ran in it"))
+            return _unclear(text, beside) if beside else Outcome(OutcomeKind.CRASHED, error=ErrorRecord("", text))
+        if beside and not killed.is_clear:
+            return _unclear(_IDLE, beside)
         if killed.job != job or killed.reason not in _STUBBORN:
             return Outcome(OutcomeKind.INTERRUPTED)  # a neighbour: what the child was killed for had just ended
         return Outcome(killed.reason, error=_STUBBORN[killed.reason])
@@ -442,6 +448,14 @@ class Pool:
     def _kill_at(self, slot: int) -> float:
         """When the child in `slot` is killed for the job that it runs."""
         return min(self._slots.deadline(slot), self._cancelled_at(slot)) + conf.kill_grace
+
+    def _due_at(self, slot: int) -> float:
+        """When something is to be done about the job in `slot`."""
+        return min(self._kill_at(slot), self._slots.deadline(slot) if self._is_to_be_asked(slot) else math.inf)
+
+    def _is_to_be_asked(self, slot: int) -> bool:
+        """Whether a crew has not been asked yet if it does anything, for the job in its slot."""
+        return self.terms.concurrency > 1 and self._wishes[slot].asked != self._slots.job(slot)
 
     def _cancelled_at(self, slot: int) -> float:
         cancelled = self._wishes[slot].cancelled
@@ -455,7 +469,11 @@ class Pool:
         for slot, wish in enumerate(self._wishes):
             job, seat = self._slots.job(slot), self._seat(slot)
             killed = seat.killed is not None and seat.killed.pid == self._slots.pid(slot)
-            if not (job and seat.alive and not killed and now > self._kill_at(slot)):
+            if not (job and seat.alive and not killed and now > self._due_at(slot)):
+                continue
+            if self._is_to_be_asked(slot):
+                wish.asked = job
+                self._tell_to_look(slot)
                 continue
             if wish.condemned != job:
                 wish.condemned = job
@@ -466,11 +484,16 @@ class Pool:
                 why = "its time was up" if reason is OutcomeKind.TIMED_OUT else "its cancel was asked for"
                 text = "STUCK %s %s did not stop when %s, and is killed"
                 logger.warning(text, sent.claim.handler, sent.claim.id, why, extra=facts(sent.claim))
-            self._kill(slot, job, reason)
+            is_clear = reason is OutcomeKind.CANCELLED or self.terms.concurrency == 1 or self._slots.answered(slot)
+            self._kill(slot, job, reason, is_clear=is_clear)
 
-    def _kill(self, slot: int, job: int, reason: OutcomeKind) -> None:
+    def _tell_to_look(self, slot: int) -> None:
+        with contextlib.suppress(OSError):
+            os.kill(self._slots.pid(slot), CANCELLING)
+
+    def _kill(self, slot: int, job: int, reason: OutcomeKind, *, is_clear: bool = True) -> None:
         if pid := self._slots.pid(slot):
-            self._seat(slot).killed = _Kill(pid, job, reason)
+            self._seat(slot).killed = _Kill(pid, job, reason, is_clear)
             kill_group(pid)
 
     def _spawn(self, child: int) -> None:
@@ -578,8 +601,7 @@ class Pool:
             if wish.cancelled is None or wish.cancelled.job != job:
                 wish.cancelled = _Cancel(job, time.monotonic())
                 self._slots.cancel(slot, job)
-                with contextlib.suppress(OSError):
-                    os.kill(self._slots.pid(slot), CANCELLING)  # it looks itself whether this is still its job
+                self._tell_to_look(slot)  # it looks itself whether this is still its job
         if waiting:
             self._drop(waiting)
 
@@ -680,6 +702,11 @@ class Pool:
         self._template.close()
         self._reports.close()
         self._slots.close()
+
+
+def _unclear(what: str, beside: int) -> Outcome:
+    """Nobody knows which of the jobs in a child it was: each is a suspect now, and runs alone the next time."""
+    return Outcome(OutcomeKind.LOST, error=ErrorRecord("", f"{what}; {beside} more ran in it"))
 
 
 def give_memory_back() -> None:

@@ -11,8 +11,8 @@ import os
 
 from .memory import shared_file
 
-_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED, _CONDEMNED, _ENTERED = range(10)
-_FIELDS = 10
+_PID, _MESSAGE, _JOB, _STARTED, _DEADLINE, _CANCEL, _REVOKED, _FINISHED, _CONDEMNED, _ENTERED, _ANSWERED = range(11)
+_FIELDS = 11
 CLOSED = 2**64 - 1
 """In place of a message: the slot is free, and its child takes nothing for it until it has ended, or has what it has
 in its other slots."""
@@ -71,6 +71,14 @@ class Slots:
     def entered(self, slot: int) -> int:
         """The last job whose fresh interpreter has come up."""
         return self._whole[self._at(slot) + _ENTERED]
+
+    def answer(self, slot: int) -> None:
+        """The crew is able to do something, though the time of the job in the slot is up."""
+        self._whole[self._at(slot) + _ANSWERED] = self._whole[self._at(slot) + _JOB]
+
+    def answered(self, slot: int) -> bool:
+        """Whether it was, for the job that is in the slot."""
+        return self._whole[self._at(slot) + _ANSWERED] == self._whole[self._at(slot) + _JOB]
 
     def extend(self, slot: int, deadline: float) -> None:
         """The running job's deadline is known now."""

@@ -367,6 +367,15 @@ class Nap(JobHandler):
             append(ctx.payload["path"], f"end {ctx.job_id} {os.getpid()} {loop}")
 
 
+@register("trial.block")
+class Block(JobHandler):
+    """Keeps its event loop from everything else for `payload["seconds"]`."""
+
+    async def handle(self, ctx: JobContext) -> None:
+        append(ctx.payload["path"], f"start {ctx.job_id}")
+        time.sleep(ctx.payload["seconds"])
+
+
 @register("trial.hostile")
 class Hostile(JobHandler):
     """Does not want to end: `payload["how"]` is what it does instead. Says first in which process, and when."""

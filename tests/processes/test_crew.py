@@ -86,6 +86,26 @@ def test_what_can_not_be_interrupted_is_killed_and_those_beside_it_run_again_unc
     assert [r.claim_no for r in seen] == [2, 2]
 
 
+@pytest.mark.parametrize("victim", ["trial.nap", "trial.sleep"])
+@pytest.mark.parametrize("how", ["blocks", "holds"])
+def test_who_keeps_a_whole_crew_from_working_has_no_neighbour_charged_for_it(
+    queue: DatabaseBackend, proof: Path, victim: str, how: str
+) -> None:
+    """The time of a neighbour is up while nobody in the crew can do anything. Which of them it was, their next runs
+    tell: each is alone then.
+    """
+    beside = [Jobs.define(victim, {"seconds": 0.8, "path": str(proof)}).timeout(2).dispatch() for _ in range(2)]
+    with crew(queue, 4) as w:
+        wait_until(lambda: len(lines(proof)) == 2, "those beside it to run")
+        payload = {"seconds": 4, "path": str(proof.with_name("bad")), "how": "holds_the_interpreter"}
+        bad = Jobs.define("trial.block" if how == "blocks" else "trial.hostile", payload).timeout(3).dispatch()
+        wait_finished(queue)
+    assert {(r.refresh().state, r.refresh().attempt, r.refresh().crashes) for r in beside} == {("completed", 1, 0)}
+    assert (bad.refresh().reason, bad.refresh().attempt, bad.refresh().crashes) == ("timed_out", 1, 0)
+    is_alone = (victim, how) == ("trial.sleep", "blocks")  # threads go on while the event loop is blocked
+    assert len(lines(proof.with_name("bad"))) == (1 if is_alone else 2), w.text
+
+
 def test_a_poison_job_is_stopped_and_those_beside_it_are_suspects_but_not_charged(
     queue: DatabaseBackend, proof: Path
 ) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from ..exceptions import JobsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,13 @@ WantedBy=multi-user.target
 
 
 def supervisor(service: Service) -> str:
-    """A program of supervisor, with as many processes as there are to be workers."""
+    """A program of supervisor, with as many processes as there are to be workers. Raises `JobsError`."""
     words = [*service.program, "jobs_work", *(service.arguments or ["--all"])]
     command = shlex.join(words).replace("%", "%%")
+    for text in (command, service.folder):
+        if re.search(r"\s[;#]", text):
+            raise JobsError(_("supervisor takes the end of this for a comment: %(text)s") % {"text": text})
+    log = f"{service.name}_%(process_num)02d" if service.workers > 1 else service.name  # each moves its own on
     return f"""\
 ; /etc/supervisor/conf.d/{service.name}.conf
 ;   supervisorctl update
@@ -101,7 +110,7 @@ stopwaitsecs={service.stop_wait}
 stopasgroup=false
 killasgroup=true
 redirect_stderr=true
-stdout_logfile=/var/log/{service.name}.log
+stdout_logfile=/var/log/{log}.log
 """
 
 

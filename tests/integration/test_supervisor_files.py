@@ -14,6 +14,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from django_jobs.exceptions import JobsError
 from django_jobs.management.units import Service, compose, supervisor, systemd
 
 
@@ -89,6 +90,26 @@ def test_what_means_something_to_the_service_manager_is_escaped() -> None:
     assert program["directory"] == "/srv/100%% site"
     assert program["command"] == "'/opt/my venv/python' jobs_work mail"
     assert '"jobs_work", "a$$b"' in compose(service(arguments=["a$b"]))
+
+
+@pytest.mark.parametrize("odd", [{"folder": "/srv/site #2"}, {"program": ["/opt/my ;venv/python"]}])
+def test_what_supervisor_would_take_for_a_comment_is_refused(odd: dict[str, object]) -> None:
+    """Its files know no way to write that."""
+    with pytest.raises(JobsError, match="supervisor takes"):
+        supervisor(service(**odd))
+
+
+def test_each_process_of_supervisor_has_its_own_log_as_each_moves_it_on() -> None:
+    assert parsed(supervisor(service()))["program:site-jobs"]["stdout_logfile"] == "/var/log/site-jobs.log"
+    several = parsed(supervisor(service(workers=2)))["program:site-jobs"]
+    assert several["stdout_logfile"] == "/var/log/site-jobs_%(process_num)02d.log"
+
+
+def test_a_folder_whose_name_no_service_can_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "サイト"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert printed("--all").startswith("# /etc/systemd/system/site-jobs.service\n")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")

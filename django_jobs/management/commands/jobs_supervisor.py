@@ -88,7 +88,7 @@ class Command(JobsCommand):
             )
         folder = Path(working_folder())
         service = Service(
-            name=options["name"] or re.sub(r"[^a-z0-9_-]+", "-", folder.name.lower()).strip("-_") + "-jobs",
+            name=options["name"] or (re.sub(r"[^a-z0-9_-]+", "-", folder.name.lower()).strip("-_") or "site") + "-jobs",
             folder=str(folder),
             user=getpass.getuser(),
             program=[sys.executable, *program(folder)],

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from ..exceptions import JobsError
 
-_STAT_STARTED = 19  # of the fields of /proc/<pid>/stat after the name
+_STAT_STATE, _STAT_STARTED = 0, 19  # of the fields of /proc/<pid>/stat after the name
 
 
 class PidFileRefused(JobsError):
@@ -124,6 +124,8 @@ def _is_alive(pid: int, started: str) -> bool:
         return False
     except PermissionError:
         pass
+    if _stat(pid, _STAT_STATE) in ("Z", "X"):  # it has ended, and nobody has waited for it, as in many a container
+        return False
     return not started or _started(pid) in (started, "")
 
 
@@ -131,7 +133,14 @@ def _started(pid: int) -> str:
     """When a process started: in ticks of this boot; empty where the system does not say."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return f"{boot} {fields[_STAT_STARTED]}"
+    ticks = _stat(pid, _STAT_STARTED)
+    return f"{boot} {ticks}" if ticks else ""
+
+
+def _stat(pid: int, field: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[field]
+    except OSError:
+        return ""

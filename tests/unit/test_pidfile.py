@@ -66,6 +66,18 @@ def test_the_file_of_a_worker_that_was_killed_is_taken_over(path: Path, holder: 
     file.remove()
 
 
+def test_a_worker_that_has_ended_and_that_nobody_has_waited_for_is_over(
+    path: Path, holder: subprocess.Popen[str]
+) -> None:
+    """As in a container whose first process waits for none but its own."""
+    holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+    file = PidFile(path)
+    file.take()
+    assert path.read_text().startswith(f"{os.getpid()}\n")
+    file.remove()
+
+
 def test_an_id_that_is_another_process_by_now_keeps_nobody_from_starting(path: Path) -> None:
     path.write_text(f"{os.getppid()}\nanother-boot 12345\n")
     file = PidFile(path)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, TextIO
 
+from django.utils.translation import ngettext
+
 from ..settlement import Settlement
-from .output import drop
+from .output import Outlet, drop
 
 WORDS: dict[str, str] = {
     "acked": "green",
@@ -29,6 +32,8 @@ WORDS: dict[str, str] = {
 """The words for what became of a job, each with its colour on a terminal."""
 
 
+AGAIN_SECONDS = 0.2
+LAST_SECONDS = 2.0
 MOST_COUNTED = 10_000
 """Of the jobs that wait in a queue: beyond it, it is only said that there are more."""
 
@@ -103,21 +108,56 @@ class Console:
 
 
 class Written(Console):
-    """Writes lines to a stream, until nobody reads them."""
+    """Writes lines to a stream, until nobody reads them.
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    With `patient`, it keeps nobody waiting for a reader that does not read just now, as behind Ctrl-S: so much is held,
+    and what is left out after that is told. It ends with `stopped`, which gives the reader a last moment.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, patient: bool = False) -> None:
         self.stream = stream or sys.stdout
         self.closed = False
+        self._outlet = Outlet.of(self.stream) if patient else None
 
     def write(self, text: str) -> None:
         """Write whole lines at once, so that those of several processes do not mix."""
         if self.closed or not text:
             return
+        with self._until_nobody_reads():
+            if self._outlet is None:
+                encoding = self.stream.encoding or "utf-8"
+                self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+                self.stream.flush()
+            else:
+                self._outlet.put(text)
+                self._pass_on()
+
+    def show(self, standing: Standing) -> None:
+        with self._until_nobody_reads():
+            self._pass_on()
+
+    def finish(self) -> None:
+        """Nothing follows: give the reader a last moment for what is held."""
+        if self._outlet is not None and not self.closed:
+            with self._until_nobody_reads():
+                self._outlet.empty(LAST_SECONDS)
+
+    def _pass_on(self) -> None:
+        outlet = self._outlet
+        if outlet is not None and outlet.empty() and outlet.left_out:
+            left_out, outlet.left_out = outlet.left_out, 0
+            text = ngettext("%(n)d line is left out here", "%(n)d lines are left out here", left_out)
+            self.say(text % {"n": left_out})
+        self.due_at = time.monotonic() + AGAIN_SECONDS if outlet is not None and outlet.holds else math.inf
+
+    @contextmanager
+    def _until_nobody_reads(self) -> Iterator[None]:
         try:
-            self.stream.write(text)
-            self.stream.flush()
+            yield
         except (OSError, ValueError):  # whoever read it is gone; the work goes on
-            self.closed = True
+            self.closed, self.due_at = True, math.inf
+            if self._outlet is not None:
+                self._outlet.close()
             with suppress(OSError, ValueError):
                 drop(self.stream.fileno())  # what it still holds would be an error at the exit of Python
 

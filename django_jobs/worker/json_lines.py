@@ -14,8 +14,8 @@ from .console import Started, Written
 class JsonLines(Written):
     """Prints a line for each event. Keys are added, and never renamed."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO | None = None, *, patient: bool = False) -> None:
+        super().__init__(stream, patient=patient)
         self.worker_id = ""
 
     def started(self, worker: Started) -> None:
@@ -45,6 +45,7 @@ class JsonLines(Written):
 
     def stopped(self, settled: int) -> None:
         self._tell("stopped", settled=settled)
+        self.finish()
 
     def _tell(self, event: str, **fields: Any) -> None:
         self.write(self._line(event, _now(), fields))

@@ -23,8 +23,10 @@ class Lines(Written):
     traceback.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, detail: int = PLAIN, coloured: bool = False) -> None:
-        super().__init__(stream)
+    def __init__(
+        self, stream: TextIO | None = None, *, detail: int = PLAIN, coloured: bool = False, patient: bool = False
+    ) -> None:
+        super().__init__(stream, patient=patient)
         self.detail = detail
         self.coloured = coloured
 
@@ -55,6 +57,7 @@ class Lines(Written):
     def stopped(self, settled: int) -> None:
         if self.detail >= DETAILED:
             self.say(ngettext("%(n)d job settled", "%(n)d jobs settled", settled) % {"n": settled})
+        self.finish()
 
     def _line(self, s: Settlement) -> str:
         claim, transition = s.claim, s.transition

@@ -12,11 +12,14 @@ import os
 import select
 import stat
 import sys
-from typing import Any
+import time
+from typing import Any, TextIO
 
 STREAMS = {"stdout": 1, "stderr": 2}
 _FOR_GOOD = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
 """Nobody will ever read it: a pipe without a reader, a terminal that was closed. A full disk may have room again."""
+
+MOST_HELD = 1_000_000
 
 _readers = select.poll()
 _watched: list[int] = []
@@ -46,7 +49,7 @@ def make_lasting() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
         elif isinstance(stream, io.TextIOWrapper) and stream.fileno() == fd:  # else it is somebody's own
             setattr(sys, name, _lasting(stream, fd))
-    watched = [fd for fd in STREAMS.values() if _may_lose_its_reader(fd)]
+    watched = [fd for fd in STREAMS.values() if _has_a_reader(fd)]
     for fd in STREAMS.values() if watched else ():  # both, as one may come to be where the other is
         _readers.register(fd, 0)
     _watched[:] = watched
@@ -68,6 +71,82 @@ def drop(fd: int) -> None:
             os.close(null)
 
 
+class Outlet:
+    """Text for whoever reads a pipe or a terminal. It is held while nobody does, up to `MOST_HELD` bytes; `left_out` is
+    how many lines came after. Raises OSError where nobody ever will.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.left_out = 0
+        self._encoding = stream.encoding or "utf-8"
+        self._stream = stream
+        self._held = bytearray()
+        self._fd = _without_waiting(stream.fileno())
+
+    @classmethod
+    def of(cls, stream: TextIO) -> Outlet | None:
+        """None where a write never waits for a reader, as into a file."""
+        try:
+            return cls(stream) if _has_a_reader(stream.fileno()) else None
+        except (OSError, ValueError, AttributeError):
+            return None
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is something for the next reader, or to be told to it."""
+        return bool(self._held or self.left_out)
+
+    def put(self, text: str) -> None:
+        """Hold it until `empty` finds a reader."""
+        if len(self._held) < MOST_HELD and not self.left_out:
+            self._held += text.encode(self._encoding, "backslashreplace")
+        else:
+            self.left_out += text.count("\n")
+
+    def empty(self, seconds: float = 0.0) -> bool:
+        """Write what is held, and wait so long for a reader where there is none. Whether nothing is held any more."""
+        self._stream.flush()  # it holds nothing of ours
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        until = time.monotonic() + seconds
+        while self._held:
+            if not poll.poll(max(until - time.monotonic(), 0) * 1000):
+                return False
+            try:
+                # So much fits a pipe that can be written to; whole lines, so that others write none between.
+                end = self._held.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF
+                written = os.write(self._fd, self._held[:end])
+            except BlockingIOError:
+                return False
+            del self._held[:written]
+        return True
+
+    def close(self) -> None:
+        """Hold nothing any more, and write nothing."""
+        self._held.clear()
+        self.left_out = 0
+        if self._fd != self._stream.fileno():
+            os.close(self._fd)
+
+
+def _without_waiting(fd: int) -> int:
+    """Another descriptor of the same, on which no write waits; the same one where there can be none. To change the one
+    that we have would change it for everybody who shares it.
+    """
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return fd
+
+
+def _has_a_reader(fd: int) -> bool:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+
+
 def _lasting(stream: io.TextIOWrapper, fd: int) -> io.TextIOWrapper:
     with contextlib.suppress(OSError, ValueError):
         stream.flush()
@@ -80,11 +159,3 @@ def _lasting(stream: io.TextIOWrapper, fd: int) -> io.TextIOWrapper:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
-
-
-def _may_lose_its_reader(fd: int) -> bool:
-    try:
-        mode = os.fstat(fd).st_mode
-    except OSError:
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)

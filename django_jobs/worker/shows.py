@@ -25,10 +25,10 @@ def console_for(show: str, *, detail: int = PLAIN, coloured: bool | None = None)
     console. Where there is no terminal, or no rich, it prints lines.
     """
     coloured = is_coloured(sys.stdout) if coloured is None else coloured
-    lines = Lines(detail=detail, coloured=coloured)
+    lines = Lines(detail=detail, coloured=coloured, patient=True)
     if show == "json":
         with output_to_itself() as stream:
-            yield JsonLines(stream)
+            yield JsonLines(stream, patient=True)
         return
     if show != "tui" or not has_terminal() or not has_rich():
         yield Console() if show == "quiet" else lines

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from django_jobs import Jobs
 from django_jobs.backends import WorkerInfo
 from django_jobs.backends.database import DatabaseBackend
 from tests.support.site import site_env
-from tests.support.worker import ISOLATIONS, ROOT, WorkerProcess, lines, wait_finished
+from tests.support.worker import ISOLATIONS, ROOT, WorkerProcess, lines, registered, wait_finished
 
 
 @pytest.fixture
@@ -108,3 +109,29 @@ def test_a_worker_whose_disk_is_full_goes_on_and_its_jobs_may_print(queue: Datab
         wait_finished(queue)
         assert w.stop() == 0
     assert {ref.refresh().state for ref in loud} == {"completed"}
+
+
+@pytest.mark.parametrize("show", ["lines", "json"])
+def test_a_reader_that_stops_reading_keeps_no_worker_waiting(queue: DatabaseBackend, show: str) -> None:
+    """As behind Ctrl-S, or a pager: else its lease would be over before long, and its jobs be others'."""
+    with WorkerProcess(queue.database, "default", "--show", show, stdout=subprocess.PIPE) as w:
+        assert w.process.stdout is not None
+        for _ in range(4):
+            Jobs.push_many("trial.noop", [None] * 1000)
+        wait_finished(queue)
+        Jobs.push("trial.noop")
+        wait_finished(queue)
+        assert len(registered(queue)) == 1, "it was taken for lost"
+        reader = ThreadPoolExecutor(1).submit(w.process.stdout.read)
+        assert w.stop() == 0
+        read = reader.result(30).decode()
+    assert read.count("acked") == 4001, "what was held is told once somebody reads again"
+    assert read.splitlines()[-1].endswith("graceful shutdown complete." if show == "lines" else '"settled": 4001}')
+
+
+def test_a_worker_whose_reader_never_reads_again_ends_all_the_same(queue: DatabaseBackend) -> None:
+    with WorkerProcess(queue.database, "default", stdout=subprocess.PIPE) as w:
+        for _ in range(4):
+            Jobs.push_many("trial.noop", [None] * 1000)
+        wait_finished(queue)
+        assert w.stop() == 0

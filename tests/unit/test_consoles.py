@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 from django_jobs.retry import Facts, OutcomeKind, decide
 from django_jobs.runtime import Claim, ErrorRecord, Outcome
 from django_jobs.settlement import Settlement, conclude, give_back
-from django_jobs.worker.console import WORDS, Started, is_coloured
+from django_jobs.worker.console import WORDS, Standing, Started, is_coloured
 from django_jobs.worker.json_lines import JsonLines
 from django_jobs.worker.lines import DETAILED, TRACED, Lines
 from django_jobs.worker.shows import console_for
@@ -156,6 +158,48 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     os.close(near)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
+
+
+STANDING = Standing("running", 0, 0.0, ())
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_a_reader_does_not_read_is_held_and_more_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    monkeypatch.setattr("django_jobs.worker.output.MOST_HELD", 10_000)
+    near, far = os.pipe()
+    with open(near, encoding="utf-8") as reader, open(far, "w", encoding="utf-8") as stream:
+        fcntl.fcntl(near, fcntl.F_SETPIPE_SZ, 4096)
+        console = Lines(stream, patient=True)
+        for n in range(1000):
+            console.say(f"{n} {'x' * 90}")
+        assert console.due_at < math.inf
+        if closes:
+            reader.close()
+            console.show(STANDING)
+            assert (console.closed, console.due_at) == (True, math.inf)
+            return
+        os.set_blocking(near, False)
+        read = ""
+        while console.due_at < math.inf:
+            read += reader.read()
+            console.show(STANDING)
+        read += reader.read()
+        console.say("the end")
+        console.stopped(0)
+        seen = (read + reader.read()).splitlines()
+    told = [int(line.split()[1]) for line in seen[:-2]]
+    assert told == list(range(len(told)))
+    assert seen[-2:] == [f"[Worker] {1000 - len(told)} lines are left out here", "[Worker] the end"]
+    assert 90 < len(told) < 160
+
+
+def test_a_stream_that_can_not_say_a_character_is_told_the_rest() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    Lines(stream).say("naïve")
+    Lines(stream).say("more")
+    assert stream.buffer.getvalue() == b"[Worker] na\\xefve\n[Worker] more\n"  # type: ignore[attr-defined]
 
 
 def test_where_no_process_can_be_forked_the_view_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:

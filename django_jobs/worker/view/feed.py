@@ -75,6 +75,8 @@ class Feed(Console):
         now = time.monotonic()
         self.view.trim()
         self.due_at = now + (BUSY_SECONDS if standing.in_hand and not self.view.gone else IDLE_SECONDS)
+        if self.view.gone:
+            self.after.show(standing)
         if self._worker is None or self.view.gone:
             return
         standing = standing._replace(

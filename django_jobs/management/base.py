@@ -35,7 +35,7 @@ from ..names import check_queue
 from ..store import store_of
 from ..worker.interrupts import Patience
 from ..worker.order import Asked
-from ..worker.output import STREAMS, drop, make_lasting
+from ..worker.output import STREAMS, drop, make_lasting, open_what_is_closed
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -61,10 +61,12 @@ class JobsCommand(BaseCommand):
         return self.parser
 
     def run_from_argv(self, argv: list[str]) -> None:
-        if self.outlasts_readers or None in (sys.stdout, sys.stderr):
+        open_what_is_closed()
+        if self.outlasts_readers:
             make_lasting()
-            self.stdout, errors = OutputWrapper(sys.stdout), OutputWrapper(sys.stderr)
-            errors.style_func, self.stderr = self.stderr.style_func, errors
+        self.stdout, errors = OutputWrapper(sys.stdout), OutputWrapper(sys.stderr)
+        errors.style_func, self.stderr = self.stderr.style_func, errors
+        self.begin()
         try:
             try:
                 super().run_from_argv(argv)
@@ -75,6 +77,9 @@ class JobsCommand(BaseCommand):
             for fd in STREAMS.values():
                 drop(fd)  # what they still hold would be an error at the exit of Python
             sys.exit(UNREAD)
+
+    def begin(self) -> None:
+        """What a process that is the command's own does as early as it can."""
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

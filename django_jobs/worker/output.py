@@ -39,15 +39,26 @@ class _Lasting(io.FileIO):
         return size if written is None else written  # None: it must not wait, and there is no room
 
 
+def open_what_is_closed() -> None:
+    """Have all three standard streams. One that was closed when we were started, as by `<&-`, reads and writes nothing.
+
+    To be called early: what is opened before, such as a socket, comes to be in its place, and programs inherit it.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= max(STREAMS.values()):
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for name, fd in {"stdin": 0, **STREAMS}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115
+
+
 def make_lasting() -> None:
     """Have the standard streams of this process and its forks outlast their readers. What holds the streams of before,
     as a log may, goes on with those.
     """
     for name, fd in STREAMS.items():
         stream = getattr(sys, name)
-        if stream is None:  # it was closed when we were started
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
-        elif isinstance(stream, io.TextIOWrapper) and stream.fileno() == fd:  # else it is somebody's own
+        if isinstance(stream, io.TextIOWrapper) and stream.fileno() == fd:  # else it is somebody's own
             setattr(sys, name, _lasting(stream, fd))
     watched = [fd for fd in STREAMS.values() if _has_a_reader(fd)]
     for fd in STREAMS.values() if watched else ():  # both, as one may come to be where the other is

@@ -24,10 +24,12 @@ from tests.support.worker import QUICK, ROOT, lines, registered
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # it is no matter of the store
 
 
-def launch(queue: DatabaseBackend, *arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+def launch(
+    queue: DatabaseBackend, *arguments: str, run_by: tuple[str, ...] = (), **settings: Any
+) -> subprocess.CompletedProcess[str]:
     """What the terminal sees. It would hang here if the worker kept the terminal's descriptors."""
     env = {**site_env(queue.database), "TESTPROJECT_SETTINGS": json.dumps({**QUICK, **settings})}
-    command = [sys.executable, "manage.py", "jobs_work", "default", "--max-workers", "1", *arguments]
+    command = [*run_by, sys.executable, "manage.py", "jobs_work", "default", "--max-workers", "1", *arguments]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -71,6 +73,32 @@ def test_it_works_on_when_its_terminal_has_its_answer(queue: DatabaseBackend, pr
         assert "graceful shutdown complete" in log.read_text()
     assert len(lines(proof)) == 1
     assert registered(queue) == []
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_it_needs_none_of_the_standard_streams(
+    queue: DatabaseBackend, proof: Path, tmp_path: Path, closed: str
+) -> None:
+    """`<&-` is how many a start script has it. Nothing else may come to be in their places, which programs inherit."""
+    path, log = tmp_path / "worker.pid", tmp_path / "worker.log"
+    given = ("--background", "--pidfile", str(path), "--logfile", str(log))
+    with ended(path):
+        started = launch(queue, *given, run_by=("sh", "-c", f'exec "$@" {closed}', "sh"))
+        assert (started.returncode, started.stderr) == (0, "")
+        pid = int(path.read_text().split()[0])
+        refs = [
+            Jobs.push("trial.loud", "loud"),
+            Jobs.push("trial.echo", ["sh", "-c", f"cat; echo echoed; echo >> {proof}"]),
+        ]
+        wait_until(lambda: all(ref.refresh().is_finished for ref in refs), "the jobs to be done")
+        before = registered(queue)[0].id
+        os.kill(pid, signal.SIGHUP)
+        wait_until(lambda: [r.pid for r in registered(queue) if r.id != before] == [pid], "the reload")
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not runs(pid), "it to end")
+    assert {ref.refresh().state for ref in refs} == {"completed"}
+    assert {"loud", "echoed"} <= set(lines(log))
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize(

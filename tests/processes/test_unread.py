@@ -66,17 +66,31 @@ def test_a_command_that_goes_on_for_ever_ends_when_nobody_reads_it(queue: Databa
     assert "Traceback" not in ran.stderr
 
 
-def test_a_command_without_a_standard_output_does_its_work(queue: DatabaseBackend) -> None:
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_a_command_without_standard_streams_does_its_work(queue: DatabaseBackend, closed: str) -> None:
     command = [sys.executable, "manage.py", "jobs_dispatch", "trial.noop"]
     ran = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
         cwd=ROOT,
         env=site_env(queue.database),
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_question_without_a_standard_input_is_a_usage_error(queue: DatabaseBackend) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "manage.py", "jobs_delete", "--queue", "default"],
+        cwd=ROOT,
+        env=site_env(queue.database),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, "Traceback" in ran.stderr) == (2, False)
 
 
 SHOWN = [*((each, "lines") for each in (*ISOLATIONS, "crew")), ("pool", "json"), ("pool", "quiet")]

@@ -48,10 +48,9 @@ class Command(CronCommand):
 
     stop_signals: StopSignals | None = None
 
-    def run_from_argv(self, argv: list[str]) -> None:
+    def begin(self) -> None:
         self.stop_signals = StopSignals()
         self.stop_signals.install()
-        super().run_from_argv(argv)
 
     def run(self, **options: Any) -> None:
         stop = self.stop_signals or StopSignals()

@@ -191,9 +191,8 @@ class Command(JobsCommand):
             help=_("Every queue, each with a worker of its own as JOBS_QUEUES has it, under one parent."),
         )
 
-    def run_from_argv(self, argv: list[str]) -> None:
+    def begin(self) -> None:
         self.service = Service.begin()
-        super().run_from_argv(argv)
 
     def run(self, **options: Any) -> None:
         asked = WorkerOptions(

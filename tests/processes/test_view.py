@@ -112,11 +112,18 @@ def test_a_view_that_is_killed_or_stuck_stops_nothing(
         wait_until(lambda: screen.state() == PLAIN_AGAIN, "the terminal as it was")
 
 
-def test_a_worker_that_is_killed_leaves_the_terminal_as_it_was(queue: DatabaseBackend, opened: Opened) -> None:
+@pytest.mark.parametrize("how", ["SIGKILL", "Ctrl-\\"])
+def test_a_worker_that_is_killed_leaves_the_terminal_as_it_was(
+    queue: DatabaseBackend, opened: Opened, how: str
+) -> None:
     with opened() as screen:
+        screen.run(["ulimit", "-c", "0"])
         work(screen)
         screen.shows("● running")
-        os.kill(coordinator(queue), signal.SIGKILL)
+        if how == "SIGKILL":
+            os.kill(coordinator(queue), signal.SIGKILL)
+        else:
+            screen.tmux("send-keys", "-H", "1c")  # it reaches the view too
         screen.shows("[Worker] the worker has died; its lease brings its jobs back.")
         wait_until(lambda: screen.state() == PLAIN_AGAIN, "the terminal as it was")
 

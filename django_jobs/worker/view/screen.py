@@ -67,6 +67,7 @@ class _Screen:
     def take_signals(self) -> socket.socket:
         """Those that end a worker are the worker's; a change of size, and a stop from the keyboard, are ours."""
         ignore_stop_signals()
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # Ctrl-\ ends the worker at once: then we clear up
         near, far = socket.socketpair()
         near.setblocking(False)
         far.setblocking(False)

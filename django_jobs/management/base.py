@@ -13,7 +13,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from django.conf import settings
 from django.core.checks import Tags
@@ -35,7 +35,7 @@ from ..names import check_queue
 from ..store import store_of
 from ..worker.interrupts import Patience
 from ..worker.order import Asked
-from ..worker.output import STREAMS, drop, make_lasting, open_what_is_closed
+from ..worker.output import LAST_SECONDS, STREAMS, Patient, drop, make_lasting, open_what_is_closed
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -54,6 +54,8 @@ class JobsCommand(BaseCommand):
     requires_system_checks = ("django_jobs", Tags.models)
     outlasts_readers = False
     """Whether it goes on when nobody reads what it prints. Others end, with `UNREAD`."""
+    is_patient = False
+    """Whether it keeps nobody waiting for a reader that does not read just now."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         self.help = str(self.about)
@@ -64,15 +66,20 @@ class JobsCommand(BaseCommand):
         open_what_is_closed()
         if self.outlasts_readers:
             make_lasting()
-        self.stdout, errors = OutputWrapper(sys.stdout), OutputWrapper(sys.stderr)
-        errors.style_func, self.stderr = self.stderr.style_func, errors
+        own = [Patient(stream) if self.is_patient else stream for stream in (sys.stdout, sys.stderr)]
+        style = self.stderr.style_func
+        self.stdout, self.stderr = (OutputWrapper(cast(TextIO, stream)) for stream in own)
+        self.stderr.style_func = style
         self.begin()
         try:
             try:
                 super().run_from_argv(argv)
             finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
+                for stream in own:
+                    if isinstance(stream, Patient):
+                        stream.flush(LAST_SECONDS)
+                    else:
+                        stream.flush()
         except BrokenPipeError:
             for fd in STREAMS.values():
                 drop(fd)  # what they still hold would be an error at the exit of Python

@@ -10,10 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TextIO
 
-from django.utils.translation import ngettext
-
 from ..settlement import Settlement
-from .output import Outlet, drop
+from .output import LAST_SECONDS, Outlet, drop
 
 WORDS: dict[str, str] = {
     "acked": "green",
@@ -33,7 +31,6 @@ WORDS: dict[str, str] = {
 
 
 AGAIN_SECONDS = 0.2
-LAST_SECONDS = 2.0
 MOST_COUNTED = 10_000
 """Of the jobs that wait in a queue: beyond it, it is only said that there are more."""
 
@@ -145,9 +142,7 @@ class Written(Console):
     def _pass_on(self) -> None:
         outlet = self._outlet
         if outlet is not None and outlet.empty() and outlet.left_out:
-            left_out, outlet.left_out = outlet.left_out, 0
-            text = ngettext("%(n)d line is left out here", "%(n)d lines are left out here", left_out)
-            self.say(text % {"n": left_out})
+            self.say(outlet.what_was_left_out())
         self.due_at = time.monotonic() + AGAIN_SECONDS if outlet is not None and outlet.holds else math.inf
 
     @contextmanager
@@ -156,8 +151,7 @@ class Written(Console):
             yield
         except (OSError, ValueError):  # whoever read it is gone; the work goes on
             self.closed, self.due_at = True, math.inf
-            if self._outlet is not None:
-                self._outlet.close()
+            self._outlet = None
             with suppress(OSError, ValueError):
                 drop(self.stream.fileno())  # what it still holds would be an error at the exit of Python
 

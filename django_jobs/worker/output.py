@@ -5,7 +5,6 @@ What can't be written is dropped: no worker ends and no job fails because it pri
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import os
@@ -13,13 +12,19 @@ import select
 import stat
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
+
+from django.utils.translation import ngettext
 
 STREAMS = {"stdout": 1, "stderr": 2}
 _FOR_GOOD = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
 """Nobody will ever read it: a pipe without a reader, a terminal that was closed. A full disk may have room again."""
 
 MOST_HELD = 1_000_000
+LAST_SECONDS = 2.0
+"""For the reader of what is held at the end."""
 
 _readers = select.poll()
 _watched: list[int] = []
@@ -75,7 +80,7 @@ def look() -> None:
 
 def drop(fd: int) -> None:
     """Have what is written to this descriptor go nowhere from now on."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, fd)
         if null != fd:
@@ -92,7 +97,6 @@ class Outlet:
         self._encoding = stream.encoding or "utf-8"
         self._stream = stream
         self._held = bytearray()
-        self._fd = _without_waiting(stream.fileno())
 
     @classmethod
     def of(cls, stream: TextIO) -> Outlet | None:
@@ -117,37 +121,75 @@ class Outlet:
     def empty(self, seconds: float = 0.0) -> bool:
         """Write what is held, and wait so long for a reader where there is none. Whether nothing is held any more."""
         self._stream.flush()  # it holds nothing of ours
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
+        if not self._held:
+            return True
         until = time.monotonic() + seconds
-        while self._held:
-            if not poll.poll(max(until - time.monotonic(), 0) * 1000):
-                return False
-            try:
-                # So much fits a pipe that can be written to; whole lines, so that others write none between.
-                end = self._held.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF
-                written = os.write(self._fd, self._held[:end])
-            except BlockingIOError:
-                return False
-            del self._held[:written]
+        with _without_waiting(self._stream.fileno()) as fd:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            while self._held:
+                if not poll.poll(max(until - time.monotonic(), 0) * 1000):
+                    return False
+                try:
+                    # So much fits a pipe that can be written to; whole lines, so that others write none between.
+                    end = self._held.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF
+                    written = os.write(fd, self._held[:end])
+                except BlockingIOError:
+                    return False
+                del self._held[:written]
         return True
 
-    def close(self) -> None:
-        """Hold nothing any more, and write nothing."""
-        self._held.clear()
-        self.left_out = 0
-        if self._fd != self._stream.fileno():
-            os.close(self._fd)
+    def what_was_left_out(self) -> str:
+        """To be told in its place."""
+        n, self.left_out = self.left_out, 0
+        return ngettext("%(n)d line is left out here", "%(n)d lines are left out here", n) % {"n": n}
 
 
-def _without_waiting(fd: int) -> int:
+class Patient:
+    """A stream of lines that keeps nobody waiting for a reader that does not read just now. As that stream else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._outlet = Outlet.of(stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if self._outlet is None:
+            return self._stream.write(text)
+        self._outlet.put(text)
+        self.flush()
+        return len(text)
+
+    def flush(self, seconds: float = 0.0) -> None:
+        """Write what is held, and wait so long for a reader where there is none."""
+        outlet = self._outlet
+        if outlet is None:
+            return self._stream.flush()
+        try:
+            if outlet.empty(seconds) and outlet.left_out:
+                outlet.put(f"{outlet.what_was_left_out()}\n")
+                outlet.empty(seconds)
+        except OSError:
+            self._outlet = None  # a lasting stream copes with it from here on
+
+
+@contextmanager
+def _without_waiting(fd: int) -> Iterator[int]:
     """Another descriptor of the same, on which no write waits; the same one where there can be none. To change the one
-    that we have would change it for everybody who shares it.
+    that we have would change it for everybody who shares it; to keep the other one would keep the reader from hearing
+    of an end.
     """
+    mine = -1
+    if _has_a_reader(fd):
+        with suppress(OSError):
+            mine = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        return fd
+        yield fd if mine < 0 else mine
+    finally:
+        if mine >= 0:
+            os.close(mine)
 
 
 def _has_a_reader(fd: int) -> bool:
@@ -159,7 +201,7 @@ def _has_a_reader(fd: int) -> bool:
 
 
 def _lasting(stream: io.TextIOWrapper, fd: int) -> io.TextIOWrapper:
-    with contextlib.suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):
         stream.flush()
     raw = _Lasting(fd, "w", closefd=False)
     is_buffered = not isinstance(stream.buffer, io.RawIOBase)

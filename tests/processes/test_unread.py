@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pytest
 from django_jobs import Jobs
 from django_jobs.backends import WorkerInfo
 from django_jobs.backends.database import DatabaseBackend
+from django_jobs.models import ScheduleTick
+from tests.support.schedule import QUEUED
 from tests.support.site import site_env
+from tests.support.waiting import wait_until
 from tests.support.worker import ISOLATIONS, ROOT, WorkerProcess, lines, registered, wait_finished
 
 
@@ -141,6 +145,28 @@ def test_a_reader_that_stops_reading_keeps_no_worker_waiting(queue: DatabaseBack
         read = reader.result(30).decode()
     assert read.count("acked") == 4001, "what was held is told once somebody reads again"
     assert read.splitlines()[-1].endswith("graceful shutdown complete." if show == "lines" else '"settled": 4001}')
+
+
+def test_a_reader_that_stops_reading_keeps_no_schedule_waiting(queue: DatabaseBackend) -> None:
+    """Nor from hearing of a stop."""
+    near, far = os.pipe()
+    try:
+        fill(far)
+        with WorkerProcess(queue.database, command="jobs_cronjob_work", stdout=far, JOBS_SCHEDULE=QUEUED) as loop:
+            wait_until(lambda: ScheduleTick.objects.using(queue.database).count() > 3, "some ticks")
+            assert loop.stop() == 0
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+def fill(pipe: int) -> None:
+    """Write into a pipe until nothing fits any more."""
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x" * 4096)
+    os.set_blocking(pipe, True)
 
 
 def test_a_worker_whose_reader_never_reads_again_ends_all_the_same(queue: DatabaseBackend) -> None:

@@ -35,6 +35,7 @@ class Command(CronCommand):
         "processes beside this one. Any number of these may run at once, on any number of hosts."
     )
     outlasts_readers = True
+    is_patient = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -86,6 +86,7 @@ class Command(JobsCommand):
     about = gettext_lazy("Claim the jobs of the given queues and run them, until told to stop.")
     every_queue = False
     outlasts_readers = True
+    is_patient = True
     service: Service | None = None
     # Those of the site's pages would load its URLs, views and templates, 4 MB that no worker needs.
     requires_system_checks = ("django_jobs", Tags.models)

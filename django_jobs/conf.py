@@ -44,6 +44,7 @@ PATHS = Kind(
 EVENTS = ("none", "odd", "all")
 SHOWS = ("lines", "tui", "json", "quiet")
 ISOLATIONS = ("pool", "fork", "spawn", "inline")
+MOST_WORKERS = 1000  # children of one worker: more is a slip, which would take all of the memory
 CATCH_UPS = ("skip", "one", "all")
 MOST_MADE_UP_FOR = 10_000
 DEFAULT_BACKENDS: dict[str, dict[str, Any]] = {
@@ -334,7 +335,7 @@ class QueueOptions:
     """One entry of `JOBS_QUEUES`. `options` are defaults of the jobs of this queue; the rest is the worker's."""
 
     name: str
-    max_workers: int = option(3, whole(1), "How many children a worker of this queue has.")
+    max_workers: int = option(3, whole(1, MOST_WORKERS), "How many children a worker of this queue has.")
     isolation: str = option(
         "pool",
         choice(*ISOLATIONS),

@@ -33,6 +33,22 @@ def test_usage(jobs_on: DatabaseBackend, settings, command: str, arguments: tupl
     assert caught.value.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--max-workers", "1001"), "from 1 to 1000"),  # so many children are a slip
+        (("--max-workers", "0"), "from 1 to 1000"),
+        (("--max-time", "inf"), "inf is not from 0 to 1000000000"),
+        (("--max-time", "nan"), "nan is not from 0"),
+        (("--sleep", "0"), r"0 is not from 0\.01"),
+        (("--max-jobs", "ten"), "'ten' is not a number"),
+    ],
+)
+def test_numbers_have_bounds(jobs_on: DatabaseBackend, arguments: tuple[str, str], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        call_command("jobs_work", *arguments)
+
+
 def test_queues_that_no_worker_can_serve_are_left_out_and_named(jobs_on: DatabaseBackend, settings, capsys) -> None:
     settings.JOBS_BACKENDS = {"default": {"BACKEND": DATABASE}, "now": {"BACKEND": SYNC}}
     settings.JOBS_QUEUES = {"cheap": {"backend": "now"}}

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ...backends import Backend, get_backend
-from ...conf import ISOLATIONS, SHOWS, conf
+from ...conf import ISOLATIONS, MOST_WORKERS, SHOWS, conf
 from ...maintenance.cleanup import expire
 from ...maintenance.reap import reap
 from ...maintenance.stats import backlog
@@ -34,16 +34,17 @@ SCHEDULER_SECONDS = 1.0
 BACKLOG_SECONDS = 2.0
 
 
-def at_least(low: float, kind: type[int] | type[float] = int) -> Any:
-    """An argparse type: a number of at least `low`."""
+def number(low: float, kind: type[int] | type[float] = int, most: int = 10**9) -> Any:
+    """An argparse type: a number from `low` to `most`."""
 
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
             raise ArgumentTypeError(_("%(text)r is not a number") % {"text": text[:80]}) from None
-        if not low <= value < 1e9:
-            raise ArgumentTypeError(_("%(text)s is not at least %(low)g") % {"text": text[:80], "low": low})
+        if not low <= value <= most:
+            facts = {"text": text[:80], "low": low, "most": most}
+            raise ArgumentTypeError(_("%(text)s is not from %(low)g to %(most)d") % facts)
         return value
 
     return parse
@@ -98,7 +99,7 @@ class Command(JobsCommand):
         self.add_backend(parser)
         add(
             "--max-workers",
-            type=at_least(1),
+            type=number(1, most=MOST_WORKERS),
             metavar="N",
             help=_("How many children run jobs. Default: the biggest max_workers of the queues."),
         )
@@ -109,28 +110,28 @@ class Command(JobsCommand):
         )
         add(
             "--timeout",
-            type=at_least(0.01, float),
+            type=number(0.01, float),
             metavar=seconds,
             help=_("End every attempt after this long, whatever its job says. Default: as the job says."),
         )
         add(
             "--sleep",
-            type=at_least(0.01, float),
+            type=number(0.01, float),
             metavar=seconds,
             help=_("How long to wait between polls when idle. Default: JOBS_POLL_INTERVAL."),
         )
         add("--once", action="store_true", help=_("Claim one job, run it in this process, settle it, and exit."))
         add(
             "--max",
-            type=at_least(0),
+            type=number(0),
             metavar="N",
             help=_("Exit after so many cycles of one job each, run in this process; 0 is no limit."),
         )
-        add("--max-jobs", type=at_least(1), metavar="N", help=_("Exit after so many jobs."))
-        add("--max-time", "--cooldown", type=at_least(0, float), metavar=seconds, help=_("Exit after this long."))
+        add("--max-jobs", type=number(1), metavar="N", help=_("Exit after so many jobs."))
+        add("--max-time", "--cooldown", type=number(0, float), metavar=seconds, help=_("Exit after this long."))
         add(
             "--max-memory",
-            type=at_least(1, float),
+            type=number(1, float),
             metavar="MB",
             help=_("Exit when the coordinator is bigger than this."),
         )

@@ -48,7 +48,7 @@ print(2 * count / (time.monotonic() - started), used.ru_utime + used.ru_stime)
 
 def contenders(site: Site, *, quick: bool) -> Contenders:
     """The bare loops, and a worker with a process for each job; beside them one that reuses its children."""
-    jobs = 200 if quick else 2_000
+    jobs = 200 if quick else 4_000
     return {
         "fork, exit, wait: two loops": partial(_bare, site, jobs),
         "jobs_work --isolation fork": partial(_worker, site, jobs, FORK),

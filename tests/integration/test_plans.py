@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import F
 
 from django_jobs.backends import WorkerInfo
@@ -18,7 +18,7 @@ from django_jobs.backends.database import DatabaseBackend
 from django_jobs.models import Job
 from django_jobs.retry import OutcomeKind
 from django_jobs.testing.conformance import definition, settlement
-from tests.support.plans import accesses, recorded
+from tests.support.plans import accesses, recorded, rows_handled
 
 TABLE = Job._meta.db_table
 ROWS = 50_000
@@ -100,3 +100,20 @@ def test_every_hot_statement_uses_its_index(store: DatabaseBackend, known: bool)
     assert planned("primary", lambda: store.cancel(claims[70].id))
     assert planned("primary", lambda: store.delete(claims[71].id))
     assert wrong == []
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_statistics_of_a_time_when_all_waited_do_not_make_a_completion_slow(store: DatabaseBackend) -> None:
+    """Those say that no job is held by anybody: for each of the few that it expects, PostgreSQL would look through the
+    whole batch.
+    """
+    store.enqueue_many([definition(queue="default") for _ in range(6000)])
+    analyse(store)
+    me = register(store)
+    claims = store.claim("default", me, 400) + store.claim("default", me, 400)
+    assert len(claims) == 800
+    with transaction.atomic(using=store.database), recorded(store.database) as sent:
+        assert all(store.settle([settlement(claim, OutcomeKind.COMPLETED) for claim in claims[:400]]))
+        transaction.set_rollback(True, using=store.database)
+    (statement,) = sent
+    assert rows_handled(store.database, statement) < 20 * 800

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from django.db import connections
+from django.db import connections, transaction
 
 
 class Access(NamedTuple):
@@ -60,6 +60,20 @@ def _postgresql(database: str, statement: Sent, table: str) -> list[Access]:
     ((answer,),) = _explain(database, "EXPLAIN (FORMAT JSON)", statement)
     (plan,) = json.loads(answer) if isinstance(answer, str) else answer
     return list(_nodes(plan["Plan"], table))
+
+
+def rows_handled(database: str, statement: Sent) -> int:
+    """How many rows the parts of the plan have passed on or left out as PostgreSQL ran it. It is undone."""
+    with transaction.atomic(using=database):
+        ((answer,),) = _explain(database, "EXPLAIN (ANALYZE, FORMAT JSON)", statement)
+        transaction.set_rollback(True, using=database)
+    (plan,) = json.loads(answer) if isinstance(answer, str) else answer
+    return _rows(plan["Plan"])
+
+
+def _rows(node: dict[str, Any]) -> int:
+    rows = sum(count for name, count in node.items() if name == "Actual Rows" or name.startswith("Rows Removed"))
+    return int(rows * node["Actual Loops"]) + sum(map(_rows, node.get("Plans", [])))
 
 
 def _nodes(node: dict[str, Any], table: str) -> Iterator[Access]:

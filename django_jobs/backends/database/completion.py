@@ -59,14 +59,14 @@ def _sql(statements: Statements, each: Sequence[list[str]], alike: Sequence[list
     arrays = ", ".join(f"%s::{kind}[]" for _, kind in each)
     names = ", ".join(name for name, _ in each)
     shared = "".join(f", %s::{kind} AS {name}" for name, kind in alike)
-    # The state is asked for in a form of which the planner knows nothing. From statistics that were taken while all
-    # jobs waited it would conclude that none is held, and read all that the worker holds for each single row.
+    # State and worker are asked for in a form of which the planner knows nothing. From statistics that were taken while
+    # all jobs waited it would conclude that none is held, and look through the whole batch for each that is.
     return f"""
         WITH gone AS (
             DELETE FROM {statements.job} j
             USING (SELECT each.*{shared} FROM unnest({arrays}) AS each({names})) AS t
-            WHERE j.id = t.id AND j.worker_id = t.worker_id AND j.claim_no = t.claim_no
-              AND CASE WHEN j.state IN ('running', 'cancel_requested') THEN TRUE ELSE FALSE END
+            WHERE j.id = t.id AND j.claim_no = t.claim_no
+              AND CASE WHEN j.state IN ('running', 'cancel_requested') THEN j.worker_id = t.worker_id ELSE FALSE END
             RETURNING {statements.shared_of_job}, j.state, t.result, t.seconds, t.keep
         ), kept AS (
             INSERT INTO {statements.completed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -16,17 +16,24 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ..exceptions import InvalidSchedule
 from ..models import ScheduleEntry, TickState
-from ..scheduler.desk import make_desk
-from ..scheduler.entries import Entry
+from ..scheduler.entries import Entry, is_at_home
 from ..scheduler.mapping import entry_from_mapping
-from ..scheduler.plans import Report
-from ..scheduler.runner import Runner
-from ..scheduler.schedule import is_at_home
 from ..scheduler.sources import by_name
 from ..scheduler.words import in_words
 from . import display
 from .base import FactsAdmin, ObjectAction, moment_of
 from .entry_form import EntryForm
+
+if TYPE_CHECKING:
+    from ..scheduler.desk import Desk
+    from ..scheduler.plans import Report
+
+
+def scheduler_desk() -> Desk:
+    """Where entries are run and switched. It is loaded when it is needed: each worker has loaded this module too."""
+    from ..scheduler.desk import make_desk
+
+    return make_desk(inline=False)
 
 
 def entry_of(row: ScheduleEntry) -> Entry | None:
@@ -182,7 +189,9 @@ class ScheduleEntryAdmin(FactsAdmin):
 
     def run(self, request: HttpRequest, rows: Sequence[ScheduleEntry]) -> None:
         """Let these run, log it, and say what became of them."""
-        desk = make_desk(inline=False)
+        from ..scheduler.runner import Runner
+
+        desk = scheduler_desk()
         desk.schedule.refresh()
         reports = {report.name: report for report in Runner(desk).out_of_turn([row.name for row in rows]).reports}
         began = (TickState.DISPATCHED, TickState.WAITING)
@@ -234,7 +243,7 @@ class ScheduleEntryAdmin(FactsAdmin):
 
     def switch(self, request: HttpRequest, rows: Sequence[ScheduleEntry], *, on: bool) -> None:
         """Enable or disable these, log it, and say so."""
-        ledger = make_desk().ledger
+        ledger = scheduler_desk().ledger
         changed = ledger.set_enabled([row.name for row in rows], enabled=on, now=ledger.now())
         self.log(request, [row for row in rows if row.name in changed], _("Enabled.") if on else _("Disabled."))
         n = len(changed)

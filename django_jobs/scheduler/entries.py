@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from ..conf import conf
 from .timing import Timing
 
 Hook = Callable[..., Any] | str
@@ -77,3 +78,8 @@ class Problem:
         facts = {"origin": self.origin, "name": self.entry, "why": self.message}
         text = _("%(origin)s: the entry '%(name)s' is left out: %(why)s") if self.entry else "%(origin)s: %(why)s"
         return text % facts
+
+
+def is_at_home(entry: Entry) -> bool:
+    """Whether an entry is one of this environment (`JOBS_ENVIRONMENT`)."""
+    return not entry.environments or conf.environment in entry.environments

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from ..models import ScheduleTick
 from .desk import Desk
-from .entries import Entry
-from .schedule import is_at_home
+from .entries import Entry, is_at_home
 from .ticks import Tick, next_ticks
 
 

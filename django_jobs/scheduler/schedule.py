@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..conf import conf
-from .entries import Entry, Problem
+from .entries import Entry, Problem, is_at_home
 from .ledger import Ledger
 from .mapping import builder_from_mapping
 from .order import order
@@ -49,8 +48,3 @@ def _entries_of(made: Iterable[tuple[str, Any]]) -> tuple[list[Entry], list[Prob
         problems += wrong
         entries += [entry] if entry is not None else []
     return entries, problems
-
-
-def is_at_home(entry: Entry) -> bool:
-    """Whether an entry is one of this environment (`JOBS_ENVIRONMENT`)."""
-    return not entry.environments or conf.environment in entry.environments

@@ -64,7 +64,7 @@ def reap(backend: Backend, queues: Collection[str] | None = None, *, visibility:
                 text, s.claim.handler, s.claim.id, s.claim.worker_id, s.transition.word, extra=facts(s.claim)
             )
         try:
-            if conf.events != "none":
+            if settled and conf.events != "none":
                 backend.record_events([(s.claim.id, s.claim.queue, "reaped", s.transition.word, {}) for s in settled])
         except (JobsError, DatabaseError):
             logger.exception("the timeline could not be written")

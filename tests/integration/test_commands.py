@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from django.utils import timezone
 
 from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
-from django_jobs.maintenance.cleanup import cleanup, expire
+from django_jobs.maintenance.cleanup import Expiry, cleanup, expire
 from django_jobs.maintenance.retry import FailedFilter, matching, retry_failed
 from django_jobs.maintenance.stats import gather
 from django_jobs.management.base import age, aligned
@@ -492,7 +493,13 @@ def test_cleanup_where_no_database_is(settings: Any) -> None:
 # -- what the worker calls ------------------------------------------------------------------------------------------
 
 
-def test_expire_deletes_what_was_kept_long_enough(store: DatabaseBackend) -> None:
+@pytest.fixture(params=["once", "as a worker does"])
+def expiring(request: pytest.FixtureRequest, store: DatabaseBackend) -> Callable[[], int]:
+    """What deletes what was kept long enough."""
+    return partial(expire, store) if request.param == "once" else Expiry(store)
+
+
+def test_expire_deletes_what_was_kept_long_enough(store: DatabaseBackend, expiring: Callable[[], int]) -> None:
     gone, kept, forever = (
         Jobs.push("trial.noop", ttl=60),
         Jobs.push("trial.noop", ttl=7200),
@@ -504,26 +511,28 @@ def test_expire_deletes_what_was_kept_long_enough(store: DatabaseBackend) -> Non
     store.record_events([(str(gone), "default", "old", "", {}), (str(kept), "default", "new", "", {})])
     long_ago = clock(store) - timedelta(days=15)
     JobEvent.objects.using(store.database).filter(type="old").update(at=long_ago)
-    assert expire(store) == 2
+    assert expiring() == 2
     assert ids(CompletedJob, store) == {str(kept), str(forever)}
     assert [event.type for event in JobEvent.objects.using(store.database)] == ["new"]
-    assert expire(store) == 0
+    assert expiring() == 0
 
 
-def test_expire_forgets_workers_that_are_gone_and_hold_nothing(store: DatabaseBackend) -> None:
+def test_expire_forgets_workers_that_are_gone_and_hold_nothing(
+    store: DatabaseBackend, expiring: Callable[[], int]
+) -> None:
     Jobs.push("trial.noop")
     [holding] = {claim.worker_id for claim in claim_all(store, "default")}
     claim_all(store, "default")  # one that holds nothing
     workers = Worker.objects.using(store.database)
     long_ago = clock(store) - timedelta(days=2)
     workers.update(renewed_at=long_ago, lease_expires_at=long_ago)
-    assert expire(store) == 0  # nobody has called them lost yet
+    assert expiring() == 0  # nobody has called them lost yet
     workers.update(state="lost")
-    assert expire(store) == 1
+    assert expiring() == 1
     assert ids(Worker, store) == {holding}
     workers.update(state="stopped", renewed_at=clock(store), lease_expires_at=clock(store))
     Job.objects.using(store.database).all().delete()
-    assert expire(store) == 0  # it stopped only just
+    assert expiring() == 0  # it stopped only just
 
 
 def test_expire_is_bounded_per_call(store: DatabaseBackend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -305,8 +305,7 @@ class DatabaseBackend(Backend):
         return sorted(names)
 
     def paused_queues(self, queues: Collection[str]) -> set[str]:
-        rows = Queue.objects.using(self.database).filter(paused=True, name__in=queues)
-        return set(rows.values_list("name", flat=True))
+        return self.sql.paused_queues(queues)
 
     def record_events(self, events: Sequence[tuple[str, str, str, str, Mapping[str, Any]]]) -> None:
         now = RawSQL(self._raw_now(), [])

@@ -458,6 +458,13 @@ class Statements(ABC):
             )
             return {self.text_of(uid) for (uid,) in cursor.fetchall()}
 
+    def paused_queues(self, queues: Collection[str]) -> set[str]:
+        """Which of these queues are paused."""
+        with self.connection.cursor() as cursor:
+            names = ", ".join(["%s"] * len(queues)) or "NULL"
+            cursor.execute(f"SELECT name FROM {self.queue} q WHERE q.paused AND q.name IN ({names})", list(queues))
+            return {name for (name,) in cursor.fetchall()}
+
     def mark_lost(self) -> None:
         """Mark workers whose lease is over as lost. Give nobody's running jobs to a worker that never was, which is
         lost too.

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from ...backends import Backend, get_backend
 from ...conf import ISOLATIONS, MOST_WORKERS, SHOWS, conf
-from ...maintenance.cleanup import expire
+from ...maintenance.cleanup import Expiry
 from ...maintenance.reap import reap
 from ...maintenance.stats import backlog
 from ...worker.assembly import WorkerOptions, assemble, isolation_of, supervise
@@ -54,7 +54,7 @@ def chores_of(backend: Backend) -> list[Chore]:
     """The housekeeping that a worker of this backend does."""
     return [
         Chore("reap", conf.reap_interval, partial(reap, backend)),
-        Chore("expire", conf.cleanup_interval, partial(expire, backend)),
+        Chore("expire", conf.cleanup_interval, Expiry(backend)),
     ]
 
 

@@ -201,7 +201,8 @@ class _Mother:
         self.alarm = socket.socketpair()
         t = template
         if t.terms.isolation == "fork":
-            rehearse(t.terms)
+            with contextlib.suppress(Exception):  # what is wrong with the site is told where its jobs run
+                rehearse(t.terms)
         kind = Child if t.terms.concurrency == 1 else Crew
         self.child: Any = kind(t.slots, Port(t.jobs.far), Port(t.reports.far), os.getpid(), t.terms)
 

@@ -256,15 +256,16 @@ class _Mother:
 
     def fork_spare(self) -> None:
         """Fork a child that waits for a slot. Where that can't be, there is none."""
-        gate, key = os.pipe()
-        try:
-            pid = self.fork_child(_NO_SLOT, gate, key)
-        except OSError:
-            os.close(key)
-        else:
-            self.spare = _Spare(pid, key)
-            self.children[pid] = _NO_SLOT
-        os.close(gate)
+        with contextlib.suppress(OSError):
+            gate, key = os.pipe()
+            try:
+                pid = self.fork_child(_NO_SLOT, gate, key)
+            except OSError:
+                os.close(key)
+            else:
+                self.spare = _Spare(pid, key)
+                self.children[pid] = _NO_SLOT
+            os.close(gate)
 
     def fork_child(self, slot: int, gate: int | None = None, key: int | None = None) -> int:
         """The process id of a new child. Raises `OSError`."""

@@ -663,3 +663,11 @@ def test_ages_in_words(seconds: float | None, words: str) -> None:
 
 def test_aligned_columns() -> None:
     assert aligned([["a", "bb", "c"], ["long", "1", "22"]]) == ["a     bb   c", "long   1  22"]
+
+
+def test_the_checks_of_a_command_ask_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else none would start while one of the site's databases is away: Django asks MySQL about the fields of models."""
+    asked = []
+    monkeypatch.setattr("django.core.checks.run_checks", lambda **how: asked.append(how["databases"]) or [])
+    call_command("jobs_cronjob_test", "* * * * *", skip_checks=False, stdout=StringIO())
+    assert asked == [[]]

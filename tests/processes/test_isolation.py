@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -98,6 +99,23 @@ def test_the_process_that_waits_for_a_slot_runs_nothing_and_may_die(queue: Datab
         assert w.stop() == 0, w.text
     assert [line.split()[0] for line in lines(proof)] == ["start", "end", "start", "end"]
     assert {(ref.refresh().state, ref.refresh().claim_no) for ref in (one, two, last)} == {("completed", 1)}
+
+
+def test_without_a_descriptor_for_the_one_that_waits_the_others_work_on(queue: DatabaseBackend, proof: Path) -> None:
+    with worker(queue, "default", "--isolation", "fork", "--max-workers", "2") as w:
+        first = Jobs.push("trial.noop")
+        wait_until(lambda: first.refresh().is_finished, "a job")
+        slow = Jobs.push("trial.sleep", {"seconds": 1.5, "path": str(proof)})
+        wait_until(lambda: lines(proof), "the job to start")
+        template = w.template()
+        used = len(os.listdir(f"/proc/{template}/fd"))
+        resource.prlimit(template, resource.RLIMIT_NOFILE, (used, used))
+        others = [Jobs.push("trial.noop") for _ in range(3)]
+        wait_finished(queue)
+        assert w.template() == template
+        assert w.stop() == 0, w.text
+    assert len(lines(proof)) == 2
+    assert {(ref.refresh().state, ref.refresh().claim_no) for ref in (slow, *others)} == {("completed", 1)}
 
 
 def test_the_process_that_waits_for_a_slot_ends_with_its_template(queue: DatabaseBackend) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
+from ..exceptions import ProgramFailed
 from ..tail import Tail
 
 BYTES = 65_536
@@ -43,9 +44,11 @@ class Program:
 
         However this ends, by an error that strikes or that `look` raises too, nothing of the program's group is left.
         Before its time it gets SIGTERM, and SIGKILL after `grace` seconds.
+
+        Raises `ProgramFailed` where nobody can say how it has ended.
         """
         process: subprocess.Popen[bytes] | None = None
-        with self._pipes:
+        with self._pipes, _ends_kept():
             try:
                 with _unstruck():  # as nobody would know of a program that was started and has no name here yet
                     process = self._started()
@@ -60,9 +63,12 @@ class Program:
             finally:
                 if process is not None:
                     _signal(process, signal.SIGKILL)
+                    is_known = _is_ours(process)
                     with contextlib.suppress(subprocess.TimeoutExpired):  # another user's, as by sudo
                         process.wait(KILL_SECONDS)
                     self._read_the_rest()
+            if not is_known:  # Popen says 0 then
+                raise ProgramFailed(f"somebody else has waited for {self.argv[0][:200]!r}: how it ended is not known.")
             return process.returncode
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -122,10 +128,38 @@ def _has_exited(process: subprocess.Popen[bytes]) -> bool:
         return True
 
 
+def _is_ours(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it is there to be waited for, or has been by us."""
+    if process.returncode is not None or not hasattr(os, "waitid"):
+        return True
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Send a signal to the program and all that is in its group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
+
+
+@contextmanager
+def _ends_kept() -> Iterator[None]:
+    """Where SIGCHLD is ignored, as by whoever has started this process, the system keeps of no child how it has ended.
+    Raises `ProgramFailed` where that can't be put right: an end in failure would pass for a good one.
+    """
+    if signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
+        raise ProgramFailed("this process ignores SIGCHLD, so how a program ends would not be known: it is not run.")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import os
 import random
 import signal
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 
 from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
-from django_jobs.exceptions import JobCancelled, JobTimeout
+from django_jobs.exceptions import JobCancelled, JobTimeout, ProgramFailed
+from django_jobs.handlers.program import Program
 from django_jobs.models import ScheduleTick
 from django_jobs.retry import OutcomeKind
 from django_jobs.runtime import Outcome, run_attempt
@@ -167,6 +169,49 @@ def test_in_a_thread_where_nothing_strikes_it_looks_by_itself(tmp_path: Path, wh
     else:
         assert (outcome.kind, outcome.error.class_path) == (OutcomeKind.TIMED_OUT, path_of(JobTimeout))
     wait_until(lambda: not runs(int(lines(proof)[0])), "what it had started to end")
+
+
+@pytest.fixture
+def _children_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("_children_ignored")
+def test_an_exit_with_an_error_is_none_without_where_ended_children_are_ignored() -> None:
+    """As a process may inherit it: the system then keeps no exit codes, and Python takes that for 0."""
+    error = sh("exit 3").error
+    assert error is not None
+    assert error.message == "sh exited with 3"
+    assert sh("exit 0").kind == OutcomeKind.COMPLETED
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("_children_ignored")
+def test_a_thread_that_could_not_know_the_exit_does_not_run_it(tmp_path: Path) -> None:
+    outcomes: list[Outcome] = []
+    proof = tmp_path / "proof"
+    claim = make_claim("shell", ["sh", "-c", 'echo ran > "$1"', "sh", str(proof)])
+    thread = threading.Thread(target=lambda: outcomes.append(run_attempt(claim, lambda timeout: nullcontext())))
+    thread.start()
+    thread.join(30)
+    (outcome,) = outcomes
+    assert outcome.kind == OutcomeKind.RETRY
+    assert outcome.error is not None
+    assert outcome.error.message.startswith("this process ignores SIGCHLD")
+    assert not lines(proof)
+
+
+def test_a_program_for_which_somebody_else_has_waited_has_not_succeeded() -> None:
+    program = Program(["/bin/sh", "-c", "exit 3"], {}, 100)
+
+    def steal() -> None:
+        with suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+    with pytest.raises(ProgramFailed, match="how it ended is not known"):
+        program.run(steal, 1)
 
 
 def path_of(error: type) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 from .. import connections
 from ..conf import conf
 from ..logs import get_logger
+from ..waits import doubled
 from .children import Children
 from .plans import Report
 from .runner import Runner
@@ -118,7 +119,7 @@ class Loop:
 
     def _idle_seconds(self) -> float:
         if self._failures or self._now is None:
-            return min(0.1 * 2.0**self._failures, LONGEST_OUTAGE_WAIT)
+            return doubled(0.1, self._failures, LONGEST_OUTAGE_WAIT)
         moments = [at for at in (self._register_at, self._look_at) if at is not None]
         wait = min((at - self._now).total_seconds() for at in moments) - (time.monotonic() - self._read_at)
         return min(max(wait, 0.002), FOLLOW_SECONDS if self._soon else self.interval)

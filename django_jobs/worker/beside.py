@@ -17,6 +17,7 @@ from django.db import connections
 
 from ..conf import conf
 from ..logs import get_logger
+from ..waits import doubled
 from .interrupts import die_with_parent, ignore_stop_signals
 from .template import close_connections, kill_group
 
@@ -76,7 +77,7 @@ class Companion:
         now = time.monotonic()
         if self.process is not None and (code := self.process.poll()) is not None:
             self._failures = 0 if now - self._started_at > LASTING_SECONDS else self._failures + 1
-            self._start_at = now + min(2.0**self._failures, LONGEST_WAIT)
+            self._start_at = now + doubled(1.0, self._failures, LONGEST_WAIT)
             logger.error("%s ended with %d; starting it again", self.arguments[0], code)
             self.process = None
         if self.process is None and now >= self._start_at and not self._is_over:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ..backends import Backend
 from ..conf import conf
 from ..logs import get_logger
+from ..waits import doubled
 from .interrupts import Patience
 
 logger = get_logger("worker")
@@ -51,7 +52,7 @@ class Outages:
         """Say so once, and wait before the next try."""
         logger.debug("a turn failed", exc_info=error)
         self._failures += 1
-        self.retry_at = time.monotonic() + min(0.1 * 2 ** (self._failures - 1), LONGEST_WAIT)
+        self.retry_at = time.monotonic() + doubled(0.1, self._failures - 1, LONGEST_WAIT)
         if not self.backend.is_outage(error):
             logger.error("a turn failed; trying again", exc_info=error)
         elif self._failures == 1:

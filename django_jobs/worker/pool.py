@@ -24,6 +24,7 @@ from ..logs import facts, get_logger
 from ..retry import OutcomeKind
 from ..runtime import Claim, ErrorRecord, Outcome, keep_seconds, rehearse
 from ..settlement import Settlement
+from ..waits import doubled
 from .channel import Channel, Port, TooBig
 from .child import DONE, HOOK, JOBS, unpacked
 from .console import Running
@@ -394,7 +395,7 @@ class Pool:
             self._wishes[slot].cancelled = None
         early = time.monotonic() - seat.born_at < 1.0 and death.status != 0 and not at_work
         seat.early_deaths = seat.early_deaths + 1 if early or unborn else 0
-        wait = min(0.1 * 2**seat.early_deaths, RESPAWN_LONGEST) if seat.early_deaths else 0.0
+        wait = doubled(0.1, seat.early_deaths, RESPAWN_LONGEST) if seat.early_deaths else 0.0
         if unborn:
             logger.error(_NO_INTERPRETER, sys.executable, death, wait)
         elif seat.early_deaths:

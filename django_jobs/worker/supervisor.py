@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from ..conf import conf
 from ..logs import get_logger
+from ..waits import doubled
 from .interrupts import STOPPING, hear_of_the_end_of_the_parent
 from .pool import load_handlers
 from .stopping import StopSignals
@@ -60,7 +61,7 @@ class Post:
             self.wanted_at = now
             return
         self.early_ends = 1 if lived > SETTLED_SECONDS else self.early_ends + 1
-        wait = min(RESTART_SECONDS * 2 ** (self.early_ends - 1), RESTART_LONGEST)
+        wait = doubled(RESTART_SECONDS, self.early_ends - 1, RESTART_LONGEST)
         self.wanted_at = now + wait
         text = "the worker of the queue '%s' was not to end (%s); the next one follows in %.1f s"
         logger.error(text, self.name, Death(0, 0, status), wait)

@@ -15,7 +15,7 @@ from django_jobs.scheduler.builder import Scheduler
 from django_jobs.scheduler.children import Children
 from django_jobs.scheduler.desk import make_desk
 from django_jobs.scheduler.follow_up import FollowUp
-from django_jobs.scheduler.loop import Loop
+from django_jobs.scheduler.loop import LONGEST_OUTAGE_WAIT, Loop
 from django_jobs.scheduler.runner import Runner
 
 
@@ -154,3 +154,10 @@ def test_a_connection_that_a_condition_finds_broken_is_made_anew(
             connection.connection.close()  # Django takes it to be open still
     states = list(ScheduleTick.objects.using(jobs_on.database).order_by("instant").values_list("state", flat=True))
     assert states == ["dispatched", "failed", "dispatched"]
+
+
+def test_a_store_that_is_away_for_days_is_waited_for(loop: Callable[..., Loop]) -> None:
+    waiting = loop(every_second)
+    for _ in range(2000):
+        waiting._failed(OSError("away"))
+    assert waiting._idle_seconds() == LONGEST_OUTAGE_WAIT

@@ -7,9 +7,12 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..envelope import to_json
+from ..exceptions import JobsError
 from ..models import ScheduleEntry
 from ..scheduler.mapping import builder_from_mapping
 from ..scheduler.sources import by_name
@@ -20,13 +23,43 @@ class _Indented(json.JSONEncoder):
         super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
 
 
+class _Definition(forms.JSONField):
+    """JSON that every database can keep. What is none says so, however it fails to be read."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            found = super().to_python(value)
+            text = to_json("definition", found)
+        except JobsError as error:
+            raise ValidationError(str(error)) from None
+        except (ValueError, RecursionError):
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": "…"}) from None
+        if "\\u0000" in text:
+            raise ValidationError(_("The character NUL can't be kept. Take it out."))
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            found = super().bound_data(data, initial)
+            to_json("definition", found)
+        except (JobsError, ValueError, RecursionError):
+            return InvalidJSONInput(data)  # to be shown as it was typed
+        return found
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return super().has_changed(initial, data)
+        except (ValueError, RecursionError):
+            return True
+
+
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
     """Takes what the schedule can run, checked as `manage.py check` does with entries of the code."""
 
     database: ClassVar[str]
     """Where the entries are; a subclass says it."""
 
-    definition = forms.JSONField(
+    definition = _Definition(
         label=gettext_lazy("Definition"),
         initial=dict,
         encoder=_Indented,

@@ -633,6 +633,11 @@ def test_an_entry_is_made_changed_and_deleted_by_form(boss: Client) -> None:
         ("new", {**GOOD, "dayly": True}, "Is &#x27;daily&#x27; meant?"),
         ("new", {**GOOD, "daily_at": "25:00"}, "is not a time of the day"),
         ("new", {"shell": ["ls"], "daily": True}, "One is built in, and off"),
+        ("new", '{"payload": ' * 100_000 + "1" + "}" * 100_000, "Enter a valid JSON."),
+        ("new", '{"payload": ' * 150 + "1" + "}" * 150, "nested deeper than 100 levels"),
+        ("new", '{"payload": ' + "1" * 5000 + "}", "Enter a valid JSON."),
+        ("new", '{"payload": "\\ud800"}', "lone surrogate"),
+        ("new", '{"payload": "\\u0000"}', "The character NUL can&#x27;t be kept."),
     ],
 )
 def test_what_the_schedule_could_not_run_is_not_taken(boss: Client, name: str, definition: Any, says: str) -> None:

@@ -123,9 +123,7 @@ class Jobs:
             raise InvalidDefinition("id: many jobs can't share one. Give ids to definitions, and use dispatch_many().")
         clean = _cleaner(registry.get(common.handler))
         cleaned = [clean(payload) for payload in payloads]
-        ids = new_ids(len(cleaned))
-        changes = zip(cleaned, ids, strict=True)
-        return _store([common.changed({"payload": payload, "id": i, "fresh_id": True}) for payload, i in changes])
+        return _store(common.copies(cleaned, new_ids(len(cleaned))))
 
     @classmethod
     def push(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.utils import timezone
@@ -91,6 +91,9 @@ class JobDefinition:
     fresh_id: bool = False
     """The id was made here, so that no job can have it yet."""
 
+    kin: ClassVar[JobDefinition | None] = None
+    """In a copy, the definition with which it has all in common but id and payload, if that is known."""
+
     def with_(self, **changes: Any) -> JobDefinition:
         """A copy with `changes`, each checked. An option that does not exist raises `TypeError`."""
         return self.changed(checked_options(changes))
@@ -103,8 +106,19 @@ class JobDefinition:
         """A copy with `changes` that have been checked."""
         copy = object.__new__(JobDefinition)
         copy.__dict__.update(self.__dict__)
+        copy.__dict__.pop("kin", None)
         copy.__dict__.update(changes)
         return copy
+
+    def copies(self, payloads: Iterable[Any], ids: Iterable[str]) -> list[JobDefinition]:
+        """A copy for each payload, with an id that was made here."""
+        found = []
+        for payload, fresh in zip(payloads, ids, strict=True):
+            copy = object.__new__(JobDefinition)
+            copy.__dict__.update(self.__dict__)
+            copy.__dict__.update({"payload": payload, "id": fresh, "fresh_id": True, "kin": self})
+            found.append(copy)
+        return found
 
 
 BLANK = JobDefinition(handler="")

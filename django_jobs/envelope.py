@@ -55,7 +55,8 @@ def to_json(field: str, value: Any) -> str:
     _check_containers(field, value, 0)
     try:
         text = _ENCODER.encode(value)
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError:
         raise PayloadNotSerializable(
             f"{field}: a text holds a lone surrogate, which is no character. Take it out."
@@ -154,12 +155,14 @@ def seal_many(definitions: Iterable[JobDefinition]) -> Iterator[Envelope]:
     """`seal` of each. What a definition has in common with the one before is not written anew."""
     global _latest
     common, head, tail = _latest
+    kin: JobDefinition | None = None
     for definition in definitions:
-        now = _common(definition)
-        if not all(map(is_, now, common)):
-            common, head, tail = now, _head(definition.handler, definition.queue), _tail(definition)
-            if definition.meta is NO_META:  # what is in another may change until the next call
-                _latest = common, head, tail
+        if definition.kin is None or definition.kin is not kin:
+            now, kin = _common(definition), definition.kin
+            if not all(map(is_, now, common)):
+                common, head, tail = now, _head(definition.handler, definition.queue), _tail(definition)
+                if definition.meta is NO_META:  # what is in another may change until the next call
+                    _latest = common, head, tail
         body = f'{{"v":{VERSION},"id":"{definition.id}"{head}{_bounded("payload", definition.payload)}{tail}'
         yield Envelope(body, sign(body))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,14 +10,6 @@ from typing import Any
 def array(values: Iterable[Any]) -> str:
     """An array of any values."""
     return "{" + ",".join(map(_element, values)) + "}"
-
-
-def column_array(values: Sequence[Any]) -> str:
-    """`array`, which writes a value that all rows share just once: most columns of a bulk enqueue are such."""
-    first = values[0]
-    if values.count(first) == len(values):
-        return "{" + ",".join([_element(first)] * len(values)) + "}"
-    return array(values)
 
 
 def plain_array(words: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from ...retry import Target
 from ...runtime import Claim
 from ...settlement import Settlement
 from ..base import Settled, Wakeup
-from .arrays import column_array, plain_array
+from .arrays import array, plain_array
 from .completion import Completion
 from .marks import Marks, Stretch
 from .prepared import Prepared
@@ -106,25 +106,27 @@ class PostgreSQLStatements(Statements):
             with self._prepared.cursor(any_plan=True) as cursor:
                 cursor.execute(f"{self.insert_job} VALUES {self.values(timed)}", rows[0])
             return
-        with self.connection.cursor() as cursor:
-            names = (*INSERTED, "due_at", "delay") if timed else (*INSERTED,)
-            columns = zip(names, zip(*rows, strict=True), strict=False)
-            cursor.execute(
-                self.insert_arrays(timed),
-                [(plain_array if name in UNQUOTED else column_array)(column) for name, column in columns],
-            )
-
-    def insert_arrays(self, timed: bool) -> str:
-        """SQL that inserts jobs from an array for each column of `rows`."""
-        fields, types = [*INSERTED], [*INSERTED.values()]
+        each: dict[str, str] = {}
+        alike: dict[str, Any] = {}  # what they all share is sent once
+        fields = {**INSERTED, "due_at": "timestamptz", "delay": "float8"} if timed else INSERTED
+        for name, values in zip(fields, zip(*rows, strict=True), strict=False):
+            if values.count(values[0]) == len(values):
+                alike[name] = values[0]
+            else:
+                each[name] = (plain_array if name in UNQUOTED else array)(values)
         due, state = self.now, "'pending'"
         if timed:
-            fields, types = [*fields, "due_at", "delay"], [*types, "timestamptz", "float8"]
             due = f"COALESCE(t.due_at, {self.later('t.delay')})"
             state = f"CASE WHEN {due} > {self.now} THEN 'scheduled' ELSE 'pending' END"
-        return f"""{self.insert_job}
-            SELECT {", ".join(f"t.{name}" for name in INSERTED)}, 0, 0, 0, '', FALSE, {self.now}, {due}, {state}
-            FROM unnest({", ".join(f"%s::{kind}[]" for kind in types)}) AS t({", ".join(fields)})"""
+        shared = "".join(f", %s::{fields[name]} AS {name}" for name in alike)
+        arrays = ", ".join(f"%s::{fields[name]}[]" for name in each)
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"""{self.insert_job}
+                    SELECT {", ".join(f"t.{name}" for name in INSERTED)}, 0, 0, 0, '', FALSE, {self.now}, {due}, {state}
+                    FROM (SELECT each.*{shared} FROM unnest({arrays}) AS each({", ".join(each)})) AS t""",
+                [*alike.values(), *each.values()],
+            )
 
     def claim(self, queue: str, worker_id: str, limit: int, suspect: bool) -> list[Claim]:
         marks = self._marks[queue]

@@ -339,8 +339,8 @@ def test_any_number_of_kinds_can_be_read(monkeypatch):
 
 def test_what_is_derived_of_a_copy_is_sealed_by_what_it_is() -> None:
     """Copies know that they differ from each other in id and payload alone; what is made of one may differ in more."""
-    ids = ["0198c5cb-9c2b-7a0e-a0f5-00000000000%d" % n for n in range(4)]
-    first, second, third = whole().copies([1, 2, 3], ids[:3])
+    ids = [f"0198c5cb-9c2b-7a0e-a0f5-00000000000{n}" for n in range(3)]
+    first, second, third = whole().copies([1, 2, 3], ids)
     other = second.with_(queue="elsewhere")
     bodies = [json.loads(sealed.body) for sealed in seal_many([first, other, third])]
     assert [(body["queue"], body["payload"], body["id"]) for body in bodies] == [

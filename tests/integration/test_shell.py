@@ -203,10 +203,12 @@ def test_a_thread_that_could_not_know_the_exit_does_not_run_it(tmp_path: Path) -
     assert not lines(proof)
 
 
-def test_a_program_for_which_somebody_else_has_waited_has_not_succeeded() -> None:
-    program = Program(["/bin/sh", "-c", "exit 3"], {}, 100)
+def test_a_program_for_which_somebody_else_has_waited_has_not_succeeded(tmp_path: Path) -> None:
+    watched = tmp_path / "watched"
+    program = Program(["/bin/sh", "-c", 'until [ -e "$0" ]; do :; done; exit 3', str(watched)], {}, 100)
 
     def steal() -> None:
+        watched.touch()
         with suppress(ChildProcessError):
             os.waitpid(-1, 0)
 

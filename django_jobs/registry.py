@@ -78,11 +78,6 @@ def get(key: str) -> type:
         return _resolve(key)
 
 
-def is_loaded(key: str) -> bool:
-    """Whether `get(key)` has found its handler before, and imports nothing."""
-    return key in _resolved
-
-
 def canonical(key: str) -> str:
     """The key that `key` stands for: another one where `JOBS_ALIASES` says so."""
     return conf.aliases.get(key, key)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ..backends import Backend
@@ -106,22 +106,21 @@ class Expiry:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._store = store_of(backend)
         self._questions: list[tuple[str, Sequence[Any]]] | None = None
-        store = store_of(backend)
-        if store is not None:
-            with suppress(DatabaseError):  # MySQL's dialect depends on the server, which may be away
-                self._questions = [_question(store, rows) for rows in _expired(store)]
+        if self._store is not None:
+            with suppress(DatabaseError, InterfaceError):  # MySQL's dialect depends on the server, which may be away
+                self._questions = [_question(self._store, rows) for rows in _expired(self._store)]
 
     def __call__(self) -> int:
         """Answers how many rows it has deleted."""
-        return expire(self._backend) if self._questions is None or self._finds_some(self._questions) else 0
+        if self._store is not None and self._questions is not None and not self._finds_some(self._store.database):
+            return 0
+        return expire(self._backend)
 
-    def _finds_some(self, questions: Iterable[tuple[str, Sequence[Any]]]) -> bool:
-        store = store_of(self._backend)
-        if store is None:
-            return False
-        with connections[store.database].cursor() as cursor:
-            for sql, params in questions:
+    def _finds_some(self, database: str) -> bool:
+        with connections[database].cursor() as cursor:
+            for sql, params in self._questions or ():
                 cursor.execute(sql, params)
                 if cursor.fetchone() is not None:
                     return True

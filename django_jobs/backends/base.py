@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -315,6 +315,13 @@ class Backend(ABC):
 
         For a worker. A process that is forked from this one is not bound.
         """
+
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[None]:
+        """Within it, `act` is called each time that `fileno` can be read while this thread waits for the store.
+
+        A backend that never waits, or whose driver can't do anything else the while, does not call it.
+        """
+        return nullcontext()
 
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         """How a worker of `queues` learns of new work."""

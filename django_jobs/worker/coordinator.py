@@ -34,7 +34,7 @@ logger = get_logger("worker")
 
 SETTLING_SHARE = 0.1  # of the time goes into settling outcomes that come one by one
 GATHER_SECONDS = 0.01  # at the most, for an outcome that waits for others
-ENOUGH = 20  # outcomes are worth a commit at once
+ENOUGH = 200  # outcomes are worth a commit at once
 STALE_SECONDS = 1.0
 FIND_SECONDS = 2.0
 MOST_NOTES = 10_000  # kept while the store is away
@@ -221,7 +221,8 @@ class Coordinator:
         if self._gathers():
             return
         batch, asked = self._unsettled, time.monotonic()
-        answers = self.backend.settle_anyway(batch)
+        with self.executor.beside(self.backend):
+            answers = self.backend.settle_anyway(batch)
         now = time.monotonic()
         self._settle_at = now + min((now - asked) / SETTLING_SHARE, GATHER_SECONDS)
         self._unsettled = self._unsettled[len(batch) :]
@@ -241,13 +242,13 @@ class Coordinator:
         """Whether what is unsettled can wait for more: jobs of milliseconds would else have a commit each, which costs
         as much as they do. Never after a pause, nor when nothing more is to come.
         """
-        some = self._unsettled
+        done = [*(s.claim for s in self._unsettled), *(f.claim for f in self.executor.done)]
         return (
-            0 < len(some) < ENOUGH
+            0 < len(done) < ENOUGH
             and time.monotonic() < self._settle_at
             and self._drain_until is None
-            and self.executor.in_hand > 0
-            and not any(s.claim.suspect for s in some)
+            and self.executor.in_hand > len(self.executor.done)
+            and not any(claim.suspect for claim in done)
         )
 
     def _after(self, settled: list[Settlement]) -> None:
@@ -350,13 +351,13 @@ class Coordinator:
         if suspects:
             self._suspects_at = now + self.poll_interval
         for queue in self.order.look():
-            lone = self.backend.claim(queue, self.worker_id, 1, suspect=True) if suspects else []
+            lone = self._take(queue, 1, suspect=True) if suspects else []
             if lone:
                 self._claimed += 1
                 self._submit(lone)  # at once: what fails next must not lose it
                 room -= 1
                 suspects = False  # one at a time: if this worker is lost again, it is known with what
-            claims = self.backend.claim(queue, self.worker_id, room) if room > 0 else []
+            claims = self._take(queue, room) if room > 0 else []
             if lone or claims:
                 self._wakeup.worked()
                 self.order.took(queue, len(lone) + len(claims))
@@ -376,6 +377,10 @@ class Coordinator:
                 self._look_at = self._suspects_at = 0.0
         if room == asked and self.limits.cycles is not None:
             self.console.empty(self.order.names)
+
+    def _take(self, queue: str, limit: int, *, suspect: bool = False) -> list[Claim]:
+        with self.executor.beside(self.backend):
+            return self.backend.claim(queue, self.worker_id, limit, suspect=suspect)
 
     def _submit(self, claims: list[Claim]) -> None:
         if self.timeout is not None:
@@ -411,15 +416,25 @@ class Coordinator:
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """Sleep until something happens: an outcome, a death, a signal, a wake-up, or the next thing that is due."""
+        """Sleep until something happens: outcomes that are to be settled, a death, a signal, a wake-up, or the next
+        thing that is due.
+        """
         if self._unsettled and self.outages.retry_at <= time.monotonic() and not self._gathers():
             return
         seconds, watched = self._idle_seconds(), self._watched()
         until = time.monotonic() + seconds
         listens = not self.outages.lasts and self._wants_jobs()
-        while not self._pause(min(seconds, self._wakeup.interval) if listens else seconds, watched):
-            seconds = until - time.monotonic()
-            if seconds <= 0:
+        reports = self.executor.filenos()[:1]
+        while True:
+            readable = self._pause(min(seconds, self._wakeup.interval) if listens else seconds, watched)
+            if readable == reports:
+                self.executor.tend()
+                if not self._gathers():
+                    return
+                until = min(until, self._settle_at)
+            elif readable:
+                return
+            if (seconds := until - time.monotonic()) <= 0:
                 return
             if listens and self._wakeup.ready():  # only this, 200 times a second on SQLite: a turn costs ten times that
                 self._look_at = 0.0
@@ -456,12 +471,12 @@ class Coordinator:
                 poll.register(fd, select.POLLIN)
         return poll
 
-    def _pause(self, seconds: float, watched: select.poll | None = None) -> bool:
-        """Sleep until something can be read, and answer whether it can."""
-        found = (watched or self._watched()).poll(math.ceil(seconds * 1000))
-        if any(fd == self.stop_signals.fileno() for fd, _ in found):
+    def _pause(self, seconds: float, watched: select.poll | None = None) -> list[int]:
+        """Sleep until something can be read, and answer what."""
+        readable = [fd for fd, _ in (watched or self._watched()).poll(math.ceil(seconds * 1000))]
+        if self.stop_signals.fileno() in readable:
             self.stop_signals.clear()
-        return bool(found)
+        return readable
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

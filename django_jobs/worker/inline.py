@@ -14,12 +14,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.db import connections
 
-from ..backends import Note
+from ..backends import Backend, Note
 from ..conf import conf
 from ..logs import facts, get_logger
 from ..retry import OutcomeKind
@@ -101,6 +102,11 @@ class Inline:
         """Until when jobs may be started."""
         self._lease_until = when
 
+    @property
+    def done(self) -> Sequence[Finished]:
+        """What has come to something since the last `collect()`."""
+        return self._dropped
+
     def submit(self, claims: Iterable[Claim]) -> None:
         """Put claims in line."""
         self._queue.extend(claims)
@@ -108,6 +114,13 @@ class Inline:
     def run_hooks(self, settlement: Settlement) -> None:
         """Put the hooks of a stored outcome in line."""
         self._hooks.append(settlement)
+
+    def beside(self, store: Backend) -> AbstractContextManager[None]:
+        """Nothing runs while the coordinator waits for the store."""
+        return nullcontext()
+
+    def tend(self) -> None:
+        """There is nobody to hear of."""
 
     def filenos(self) -> list[int]:
         """Nothing to watch."""

@@ -12,12 +12,13 @@ import select
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .. import registry
-from ..backends import Note
+from ..backends import Backend, Note
 from ..conf import conf
 from ..exceptions import InvalidHandler, UnknownHandler
 from ..logs import facts, get_logger
@@ -44,6 +45,7 @@ MOST_MESSAGES = 2000  # in one turn, so that a job that writes without end keeps
 REBUILD_SECONDS = 1.0
 STALE_SECONDS = 1.0
 LOOK_SECONDS = 0.25
+AHEAD = 5  # full messages for each child, at the most, that it has not reported
 
 
 _IDLE = "the process did not do anything any more when a job's time was up"
@@ -197,6 +199,11 @@ class Pool:
         """Whether anything is still to come, hooks included."""
         return bool(self._backlog or self._sent or self._done)
 
+    @property
+    def done(self) -> Sequence[Finished]:
+        """What has come to something since the last `collect()`."""
+        return self._done
+
     def room(self) -> int:
         """How many claims more are wanted."""
         in_hand = self.in_hand
@@ -267,7 +274,15 @@ class Pool:
 
     def _pump(self) -> None:
         """Send what there is room for."""
-        while self._backlog:
+        try:
+            self._send()
+        except ConnectionError:  # a job has shut the children's socket
+            self._rebuild()
+
+    def _send(self) -> None:
+        # Not all at once: what is sent later is sent while the store works.
+        most = self.size * AHEAD * conf.message_jobs
+        while self._backlog and len(self._sent) < most:
             item = self._backlog[0]
             try:
                 if not (self._send_hooks(item) if isinstance(item, Settlement) else self._send_jobs(item)):
@@ -276,9 +291,6 @@ class Pool:
             except TooBig:
                 self._backlog.popleft()
                 self._divide(item)
-            except (BrokenPipeError, ConnectionError):  # a job has shut the children's socket
-                self._rebuild()
-                return
 
     def _send_jobs(self, claims: list[Claim]) -> bool:
         message = self._numbers + 1
@@ -315,8 +327,18 @@ class Pool:
 
     # -- out ----------------------------------------------------------------------------------------------------
 
+    def beside(self, store: Backend) -> AbstractContextManager[None]:
+        """Within it, the children are tended while this process waits for the store."""
+        return store.meanwhile(self._from_children.fileno(), self.tend)
+
+    def tend(self) -> None:
+        """Take in what the children report, and send them more. Needs no store and forks nothing."""
+        self._receive()
+        with contextlib.suppress(ConnectionError):  # `collect()` finds out too, and starts anew
+            self._send()
+
     def filenos(self) -> list[int]:
-        """What to watch for outcomes and deaths."""
+        """What to watch for outcomes and deaths. The first one is of what `tend()` reads."""
         return [self._from_children.fileno(), self._template.fileno()]
 
     def next_deadline(self) -> float:

@@ -115,6 +115,9 @@ class DatabaseBackend(Backend):
     def after_commit(self, act: Callable[[], object]) -> None:
         transaction.on_commit(act, using=self.database, robust=True)
 
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[None]:
+        return self.sql.meanwhile(fileno, act)
+
     def _enqueue_all(self, plain: list[JobDefinition], others: list[JobDefinition]) -> dict[str, str]:
         """Answers the ids of other jobs that stand for unique ones, by their own ids."""
         answers: dict[str, str] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
@@ -25,6 +25,7 @@ from ..base import Settled, Wakeup
 from .arrays import array, plain_array
 from .completion import Completion
 from .marks import Marks, Stretch
+from .meanwhile import acting
 from .prepared import Prepared
 from .statements import INSERTED, STILL_SECONDS, Statements, is_timed
 
@@ -70,6 +71,12 @@ class PostgreSQLStatements(Statements):
             if own:
                 cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{STILL_SECONDS}s'")
             yield cursor
+
+    @contextmanager
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> Iterator[None]:
+        self.connection.ensure_connection()
+        with acting(self.connection.connection, fileno, act):
+            yield
 
     @contextmanager
     def pipeline(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
@@ -129,6 +129,12 @@ class Statements(ABC):
         """A transaction whose locks the server takes away, where it can, should this process stand still in it."""
         with self.transaction() as cursor:
             yield cursor
+
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[None]:
+        """While it is open, `act` is called each time that `fileno` can be read and the server has not answered yet,
+        where the vendor can.
+        """
+        return nullcontext()
 
     def pipeline(self) -> AbstractContextManager[Any]:
         """While it is open, statements that answer nothing need not wait for each other's end, where the vendor can."""

@@ -143,10 +143,11 @@ class Jobs:
 
             Jobs.push("welcome", {"user_id": 123}, queue="mail", delay="10m")
         """
+        builder = cls.define(handler, payload)
         given = {"queue": queue, "id": uuid, "backend": backend}
-        builder = cls.define(handler, payload).with_options(
-            **{k: v for k, v in given.items() if v is not None}, **options
-        )
+        options |= {name: value for name, value in given.items() if value is not None}
+        if options:
+            builder = builder.with_options(**options)
         if configure is not None:
             builder = configure(builder) or builder
         return builder.dispatch()

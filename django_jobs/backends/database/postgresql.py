@@ -110,8 +110,7 @@ class PostgreSQLStatements(Statements):
         timed = any(map(is_timed, definitions))
         rows = list(self.rows(definitions, timed))
         if len(rows) == 1:
-            with self._prepared.cursor(any_plan=True) as cursor:
-                cursor.execute(f"{self.insert_job} VALUES {self.values(timed)}", rows[0])
+            self._prepared.execute(f"{self.insert_job} VALUES {self.values(timed)}", rows[0])
             return
         each: dict[str, str] = {}
         alike: dict[str, Any] = {}  # what they all share is sent once

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import ref
@@ -23,35 +23,60 @@ class Prepared:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
         self._raw: Any = lambda: None
+        self._kept: Any = None
         self._runs = 0
         self._direct = False
         self._plans_anew = False
 
     @contextmanager
-    def cursor(self, *, any_plan: bool = False) -> Iterator[Any]:
-        """A cursor for one statement. `any_plan` says that its best plan depends neither on the parameters nor on how
-        full the tables are; others are read once and planned each time.
-        """
-        self.connection.ensure_connection()
-        raw = self.connection.connection
-        if self.connection.queries_logged or not self._is_worth_it(raw, any_plan):
+    def cursor(self) -> Iterator[Any]:
+        """A cursor for one statement, which is read once and planned each time."""
+        raw = self._connected()
+        if not self._is_worth_it(raw, any_plan=False):
             with self.connection.cursor() as cursor:
                 yield cursor
             return
-        import psycopg
-
-        plain: Any = psycopg.Cursor(raw)
         threshold = raw.prepare_threshold
         raw.prepare_threshold = 0  # Django sets None, so that it works behind a pooler
         try:
-            with self.connection.make_cursor(plain) as cursor:
+            with self._new_cursor(raw) as cursor:
                 yield cursor
         finally:
             raw.prepare_threshold = threshold
 
-    def _is_worth_it(self, raw: Any, any_plan: bool) -> bool:
+    def execute(self, sql: str, params: Sequence[Any]) -> None:
+        """Run a statement that answers nothing, and whose best plan depends neither on the parameters nor on how full
+        the tables are.
+        """
+        raw = self._connected()
+        if not self._is_worth_it(raw, any_plan=True):
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql, params)
+            return
+        if self._kept is None:
+            self._kept = self._new_cursor(raw)  # to make one takes as long as all else that is done here
+        threshold = raw.prepare_threshold
+        raw.prepare_threshold = 0
+        try:
+            self._kept.execute(sql, params)
+        finally:
+            raw.prepare_threshold = threshold
+
+    def _connected(self) -> Any:
+        self.connection.ensure_connection()
+        return self.connection.connection
+
+    def _new_cursor(self, raw: Any) -> Any:
+        import psycopg
+
+        plain: Any = psycopg.Cursor(raw)
+        return self.connection.make_cursor(plain)
+
+    def _is_worth_it(self, raw: Any, *, any_plan: bool) -> bool:
+        if self.connection.queries_logged:
+            return False
         if self._raw() is not raw:
-            self._raw, self._runs = ref(raw), 0
+            self._raw, self._runs, self._kept = ref(raw), 0, None
             self._direct = self._plans_anew = False
         self._runs += 1
         if self._runs == WORTH_IT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from ...runtime import Claim
@@ -41,6 +42,15 @@ class SQLiteStatements(Statements):
         finally:
             self.connection.transaction_mode = mode  # type: ignore[attr-defined]
 
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        if self.connection.queries_logged:
+            super().execute_many(sql, rows)
+            return
+        # Django's own cursor rewrites the marks of each statement each time, which takes a third as long as the insert.
+        self.connection.ensure_connection()
+        with self.connection.make_cursor(self.connection.connection.cursor()) as cursor:
+            cursor.executemany(_with_own_marks(sql), rows)
+
     def claim(self, queue: str, worker_id: str, limit: int, suspect: bool) -> list[Claim]:
         if not self.connection.features.can_return_columns_from_insert:  # RETURNING needs SQLite 3.35
             return super().claim(queue, worker_id, limit, suspect)
@@ -73,6 +83,12 @@ class SQLiteStatements(Statements):
         if self.connection.is_in_memory_db():  # type: ignore[attr-defined]
             return Wakeup()
         return DataVersionWakeup(self.connection.get_connection_params())
+
+
+@lru_cache(maxsize=16)
+def _with_own_marks(sql: str) -> str:
+    """A statement whose parameters are marked as SQLite's driver has it."""
+    return sql.replace("%%", "\0").replace("%s", "?").replace("\0", "%")
 
 
 class DataVersionWakeup(Wakeup):

@@ -150,8 +150,12 @@ class Statements(ABC):
     def enqueue(self, definitions: Sequence[JobDefinition]) -> None:
         """Insert pending or scheduled jobs."""
         timed = any(map(is_timed, definitions))
+        self.execute_many(f"{self.insert_job} VALUES {self.values(timed)}", list(self.rows(definitions, timed)))
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each row."""
         with self.connection.cursor() as cursor:
-            cursor.executemany(f"{self.insert_job} VALUES {self.values(timed)}", list(self.rows(definitions, timed)))
+            cursor.executemany(sql, rows)
 
     @cached_property
     def insert_job(self) -> str:

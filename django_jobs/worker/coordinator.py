@@ -242,13 +242,14 @@ class Coordinator:
         """Whether what is unsettled can wait for more: jobs of milliseconds would else have a commit each, which costs
         as much as they do. Never after a pause, nor when nothing more is to come.
         """
-        done = [*(s.claim for s in self._unsettled), *(f.claim for f in self.executor.done)]
+        unsettled, done = self._unsettled, self.executor.done
         return (
-            0 < len(done) < ENOUGH
+            0 < len(unsettled) + len(done) < ENOUGH
             and time.monotonic() < self._settle_at
             and self._drain_until is None
-            and self.executor.in_hand > len(self.executor.done)
-            and not any(claim.suspect for claim in done)
+            and self.executor.in_hand > len(done)
+            and not any(s.claim.suspect for s in unsettled)
+            and not any(f.claim.suspect for f in done)
         )
 
     def _after(self, settled: list[Settlement]) -> None:

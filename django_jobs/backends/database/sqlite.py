@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from ...conf import conf
 from ...runtime import Claim
 from ..base import Wakeup
+from .inotify import FileChanges
 from .statements import Statements
 
 WATCH_INTERVAL = 0.005
+LOOK_SECONDS = 0.25  # after a write that the kernel told of
 CANCELS_INTERVAL = 0.05
 
 
@@ -92,30 +98,81 @@ def _with_own_marks(sql: str) -> str:
 
 
 class DataVersionWakeup(Wakeup):
-    """Watches `PRAGMA data_version`, which changes with every commit of another connection (3 µs a look)."""
+    """Looks at `PRAGMA data_version`, which changes with every commit of another connection (3 µs a look).
 
-    interval = WATCH_INTERVAL
+    Where the kernel tells of writes to the database's files, it looks only for a while after one: the commit becomes
+    visible some time after the write. Elsewhere, or where a commit was not told of, it looks all the time.
+    """
+
     watch_interval = CANCELS_INTERVAL
 
     def __init__(self, params: dict[str, Any]) -> None:
         import sqlite3  # here, as a worker on another database has no use for it
 
-        self._raw = sqlite3.connect(params["database"], uri=params.get("uri", False), isolation_level=None)
-        self._seen = self._seen_for_cancels = self._version()
+        uri = params.get("uri", False)
+        self._raw = sqlite3.connect(params["database"], uri=uri, timeout=0, isolation_level=None)
+        self._seen = self._seen_for_cancels = self._version(0)
+        self._looks_until: float | None = None
+        self._changes: FileChanges | None = None
+        with contextlib.suppress(OSError, sqlite3.Error):
+            self._changes = FileChanges(self._files())
+
+    @property
+    def interval(self) -> float:  # type: ignore[override]
+        return conf.poll_interval if self._is_told else WATCH_INTERVAL
+
+    def fileno(self) -> int | None:
+        return self._changes.fileno() if self._changes is not None and self._is_told else None
 
     def ready(self) -> bool:
-        seen, self._seen = self._seen, self._version()
-        return seen != self._seen
+        self._hear()
+        seen = self._seen
+        self._seen = self._version(seen)
+        is_new, now = seen != self._seen, time.monotonic()
+        if self._changes is None:
+            return is_new
+        if self._looks_until is None:
+            if is_new and not self._changes.take():  # a filesystem that does not tell
+                self._close_changes()
+        elif is_new:
+            self._looks_until = now + LOOK_SECONDS
+        elif now >= self._looks_until:
+            self._looks_until = None
+            self._changes.take()
+            return True  # once more, so that the descriptor is watched again
+        return is_new
 
     def cancels(self, worker_id: str) -> bool:
-        seen, self._seen_for_cancels = self._seen_for_cancels, self._version()
+        self._hear()
+        seen = self._seen_for_cancels
+        self._seen_for_cancels = self._version(seen)
         return seen != self._seen_for_cancels
 
     def close(self) -> None:
         self._raw.close()
+        self._close_changes()
 
-    def _version(self) -> int:
+    @property
+    def _is_told(self) -> bool:
+        """Whether it waits to be told of a write."""
+        return self._changes is not None and self._looks_until is None
+
+    def _hear(self) -> None:
+        if self._changes is not None and self._looks_until is None and self._changes.take():
+            self._looks_until = time.monotonic() + LOOK_SECONDS
+
+    def _close_changes(self) -> None:
+        if self._changes is not None:
+            self._changes.close()
+            self._changes = None
+
+    def _files(self) -> list[str]:
+        """The database's file, and the one to which commits are written first, if that is another."""
+        (path,) = (file for _, name, file in self._raw.execute("PRAGMA database_list") if name == "main")
+        return [file for file in (path, f"{path}-wal") if os.path.exists(file)]
+
+    def _version(self, known: int) -> int:
         try:
             return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
         except Exception:  # busy or gone: that is no news, and polling goes on
-            return -1
+            return known

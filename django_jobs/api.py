@@ -17,7 +17,7 @@ from .defaults import with_defaults
 from .definition import BLANK, JobBuilder, JobDefinition, LocalPayload, definition_of
 from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
 from .ids import new_id, new_ids, parse_id
-from .names import check_handler
+from .names import check_handler, shown
 from .retry import CANCEL
 from .runtime import Claim, run_cancel_handler, run_hooks, wants_hooks
 
@@ -249,12 +249,12 @@ def _key_of(handler: Any) -> str:
         if method == "handle":
             return owner_key
         if not is_listed(method, getattr(registry.get(owner_key), "methods", ())):
-            raise InvalidDefinition(f"handler: {method!r:.80} can't be dispatched. List it in `methods` of its class.")
+            raise InvalidDefinition(f"handler: {shown(method)} can't be dispatched. List it in `methods` of its class.")
         return f"{owner_key}:{method}"
     if isinstance(key := getattr(handler, "key", None), str):
         return key
     if not isinstance(handler, type):
-        raise InvalidDefinition(f"handler: {handler!r:.200} is neither a key nor a handler class.")
+        raise InvalidDefinition(f"handler: {shown(handler)} is neither a key nor a handler class.")
     return registry.key_of(handler)
 
 

@@ -14,10 +14,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from . import names, port
-from .exceptions import InvalidDefinition, InvalidPriority
+from .exceptions import InvalidDefinition, InvalidPriority, JobsError
 from .ids import parse_id
 from .retry import backoff as checked_backoff
 from .retry import parse_backoff
@@ -263,7 +264,7 @@ class JobBuilder:
 
     def backoff(self, strategy: Any = "exponential", **fields: Any) -> JobBuilder:
         """How long to wait between attempts; see `django_jobs.retry.backoff`."""
-        return self._with(backoff=checked_backoff(strategy, **fields) if fields else strategy)
+        return self._with(backoff={"strategy": strategy, **fields} if fields else strategy)
 
     def retry_delay(self, seconds: float) -> JobBuilder:
         """Shorthand: exponential backoff from this base."""
@@ -276,9 +277,9 @@ def definition_of(job: JobDefinition | JobBuilder) -> JobDefinition:
         return job.to_definition()
     if not isinstance(job, JobDefinition):
         raise TypeError(f"a JobBuilder or a JobDefinition is needed, not {type(job).__name__}.")
-    names.check_handler(job.handler)
     given = {f.name: getattr(job, f.name) for f in fields(job) if f.name in _OPTIONS}
-    return job.with_(**{name: value for name, value in given.items() if value is not UNSET and value is not None})
+    given = {name: value for name, value in given.items() if value is not getattr(BLANK, name)}
+    return job.changed({**checked_options(given), "handler": names.check_handler(job.handler)})
 
 
 # -- checks of single options: each gives the field's name and its clean value -------------------------------
@@ -296,9 +297,12 @@ def seconds(field_name: str, value: Any) -> float:
     result: float | None = None
     if isinstance(value, timedelta):
         result = value.total_seconds()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        result = float(value) if abs(value) <= LONGEST_SECONDS else None  # float() refuses what is far beyond
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.lower())):
+    elif isinstance(value, float):
+        result = float.__float__(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = int.__int__(value)
+        result = float(number) if abs(number) <= LONGEST_SECONDS else None  # float() refuses what is far beyond
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(names.plain(value).lower())):
         unit = match[2] or "s"
         result = float(match[1]) * _UNITS[unit] if unit in _UNITS else None
     if result is None or not 0 <= result <= LONGEST_SECONDS:
@@ -331,16 +335,17 @@ def moment(field_name: str, value: Any) -> datetime:
 
 def whole(field_name: str, value: Any, low: int, high: int) -> int:
     """A whole number from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    number = int.__int__(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    if number is None or not low <= number <= high:
         error = InvalidPriority if field_name == "priority" else InvalidDefinition
         raise error(f"{field_name}: {names.shown(value)} is not a whole number from {low} to {high}.")
-    return int(value)
+    return number
 
 
 def _backend(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidDefinition("backend: give an alias of JOBS_BACKENDS.")
-    return value
+    return names.plain(value)
 
 
 def _expires(value: Any) -> dict[str, Any]:
@@ -369,15 +374,16 @@ def _cancel_handler(value: Any) -> str:
         owner, method = value
         key = owner if isinstance(owner, str) else port.jobs().key_of(owner)
         return f"{names.check_handler(key)}:{_cancel_handler(method)}"
-    method = value.rpartition(":")[2] if isinstance(value, str) else ""
-    if not method.isidentifier() or method.startswith("_") or len(value) > 200:
+    text = names.plain(value) if isinstance(value, str) else ""
+    key, _, method = text.rpartition(":")
+    if not method.isidentifier() or method.startswith("_") or len(text) > 200:
         raise InvalidDefinition(
             f"cancel_handler: {names.shown(value)} names no method. Give a public method of the handler, "
             'or [Handler, "method"].'
         )
-    if method != value:
-        names.check_handler(value.rpartition(":")[0])
-    return str(value)
+    if method != text:
+        names.check_handler(key)
+    return text
 
 
 def _tags(value: Any) -> tuple[str, ...]:
@@ -399,7 +405,7 @@ def _meta(value: Any) -> dict[str, Any]:
 def _source(value: Any) -> str:
     if not isinstance(value, str) or value not in SOURCES:
         raise InvalidDefinition(f"source: {names.shown(value)} is not one of {', '.join(SOURCES)}.")
-    return str(value)
+    return names.plain(value)
 
 
 def _retry_delay(value: Any) -> dict[str, Any]:
@@ -419,7 +425,7 @@ def _timeout(value: Any) -> float | None:
 _OPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "id": lambda v: {"id": parse_id(v)},
     "uuid": lambda v: {"id": parse_id(v, "uuid")},
-    "queue": lambda v: {"queue": names.check_queue(v or "default")},
+    "queue": lambda v: {"queue": names.check_queue("default" if v is None or v == "" else v)},
     "backend": lambda v: {"backend": _backend(v)},
     "priority": lambda v: {"priority": whole("priority", v, -100, 100)},
     "delay": lambda v: {"delay": seconds("delay", v)},
@@ -457,5 +463,13 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         except KeyError:
             known = ", ".join(sorted(_OPTIONS))
             raise TypeError(f"{option!r} is not an option of a job. The options are {known}.") from None
-        checked |= check(value)
+        try:
+            checked |= check(value)
+        except (JobsError, ImproperlyConfigured):
+            raise
+        except Exception as error:  # what the value's own methods raise, such as those of a tzinfo
+            says = (
+                f"{option}: a {type(value).__name__} that can't be read ({type(error).__name__}). Give a plain value."
+            )
+            raise InvalidDefinition(says) from error
     return checked

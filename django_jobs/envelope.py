@@ -28,6 +28,7 @@ from django.utils.encoding import force_bytes
 from .conf import conf
 from .definition import BLANK, LONGEST_SECONDS, NO_META, UNSET, JobDefinition
 from .exceptions import BadSignature, CorruptEnvelope, PayloadNotSerializable, PayloadTooLarge
+from .names import shown
 from .unique import Unique
 
 VERSION = 1
@@ -52,8 +53,8 @@ def to_json(field: str, value: Any) -> str:
     lists. Raises `PayloadNotSerializable` that names the place, for: NaN and infinity, keys that are not texts, lone
     surrogates, whole numbers over 4,300 digits, nesting over 100 levels, and objects that JSON does not know.
     """
-    _check_containers(field, value, 0)
     try:
+        _check_containers(field, value, 0)
         text = _ENCODER.encode(value)
         if not text.isascii():
             text.encode()
@@ -61,9 +62,20 @@ def to_json(field: str, value: Any) -> str:
         raise PayloadNotSerializable(
             f"{field}: a text holds a lone surrogate, which is no character. Take it out."
         ) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PayloadNotSerializable(f"{field}: {error}. Give JSON values; for an object, its id.") from None
+    except PayloadNotSerializable:
+        raise
+    except Exception as error:  # of JSON's own, or what the methods of an object raise
+        raise PayloadNotSerializable(f"{field}: {_said(error)}. Give JSON values; for an object, its id.") from None
     return text
+
+
+def _said(error: Exception) -> str:
+    """What an error of the encoder says; of any other, also what it is."""
+    kind = type(error)
+    try:
+        return str(error) if kind in (TypeError, ValueError, RecursionError) else f"{kind.__name__}: {error}"
+    except Exception:
+        return kind.__name__
 
 
 def _check_containers(path: str, value: Any, depth: int) -> None:
@@ -73,8 +85,7 @@ def _check_containers(path: str, value: Any, depth: int) -> None:
         for key, item in value.items():
             if type(key) is not str:
                 raise PayloadNotSerializable(
-                    f"{path[:200]}: the key {str(key)[:80]!r} is a {type(key).__name__}. "
-                    "JSON has texts as keys; use str()."
+                    f"{path[:200]}: the key {shown(key)} is a {type(key).__name__}. JSON has texts as keys; use str()."
                 )
             if isinstance(item, dict | list | tuple):
                 _check_containers(f"{path}.{key}", item, depth + 1)
@@ -223,8 +234,8 @@ def unique_key(definition: JobDefinition) -> str | None:
     unique = definition.unique
     if not unique:
         return None
-    what = ["key", unique.key] if unique.key else ["payload", definition.payload]
-    text = json.dumps([definition.handler, *what], cls=DjangoJSONEncoder, sort_keys=True)
+    what = ["key", unique.key] if unique.key else ["payload", json.loads(to_json("payload", definition.payload))]
+    text = json.dumps([definition.handler, *what], sort_keys=True)
     kind = "p" if unique.period is not None else str(unique.until)[0]
     return kind + sha256(text.encode()).hexdigest()[:63]
 

@@ -20,10 +20,17 @@ def shown(value: object) -> str:
         return f"this {type(value).__name__}"
 
 
+def plain(text: str) -> str:
+    """`text` as a text and nothing else. One of a kind of its own, such as a member of an enum, may be written as
+    another text in each place that it comes to.
+    """
+    return text if type(text) is str else str.__str__(text)
+
+
 def check_queue(value: object) -> str:
     """`value`, if it may name a queue."""
     if isinstance(value, str) and QUEUE.fullmatch(value):
-        return value
+        return plain(value)
     raise InvalidDefinition(
         f"queue: {shown(value)} is not a queue's name. Use lower-case letters, digits, '_', '.' and '-', "
         "at most 64, the first a letter or digit."
@@ -33,7 +40,7 @@ def check_queue(value: object) -> str:
 def check_handler(value: object) -> str:
     """`value`, if it may be a handler key."""
     if isinstance(value, str) and HANDLER.fullmatch(value):
-        return value
+        return plain(value)
     raise InvalidDefinition(
         f"handler: {shown(value)} is not a handler key. Use letters, digits, '_', '.', ':' and '-', at most 128."
     )
@@ -48,5 +55,5 @@ def check_label(field: str, value: object) -> str:
     if _CONTROL.search(value):
         raise InvalidDefinition(f"{field}: control characters are not allowed. Take them out.")
     if field == "tag" and (not value or " " in value):
-        raise InvalidDefinition(f"tag: {value!r} is not a tag. A tag is one word.")
-    return value
+        raise InvalidDefinition(f"tag: {shown(value)} is not a tag. A tag is one word.")
+    return plain(value)

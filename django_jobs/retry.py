@@ -222,7 +222,7 @@ def backoff(strategy: str = "exponential", **fields: Any) -> dict[str, Any]:
     """
     known = (*_FIELDS, *conf.backoffs)
     if strategy not in known:  # a tuple, as the strategy may be anything, also what has no hash
-        raise InvalidDefinition(f"backoff: {strategy!r:.80} is not a strategy. Use one of {', '.join(known)}.")
+        raise InvalidDefinition(f"backoff: {shown(strategy)} is not a strategy. Use one of {', '.join(known)}.")
     takes = _FIELDS.get(strategy, {"cap", "jitter"})
     if unknown := set(fields) - takes:
         allowed = ", ".join(sorted(takes))

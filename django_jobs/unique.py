@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .exceptions import InvalidDefinition
-from .names import shown
+from .names import plain, shown
 
 STARTED, FINISHED = "started", "finished"
 MODES = ("return_existing", "reject", "replace", "debounce", "throttle")
@@ -65,16 +65,20 @@ def checked(value: Any, duration: Any) -> Unique | None:
         value = {"key": value}
     if not isinstance(value, Mapping) or set(value) - {"key", "until", "mode"}:
         raise InvalidDefinition("unique: give a key, True, or a mapping with key, until and mode.")
-    key, until, mode = value.get("key") or "", value.get("until", FINISHED), value.get("mode", MODES[0])
+    key, until, mode = value.get("key"), value.get("until", FINISHED), value.get("mode", MODES[0])
+    if key is None:
+        key = ""
     if not isinstance(key, str) or len(key) > LONGEST_KEY:
         raise InvalidDefinition(f"unique: the key must be a text of at most {LONGEST_KEY} characters.")
     if mode not in MODES:
         raise InvalidDefinition(f"unique: {shown(mode)} is not a mode. Use one of {', '.join(MODES)}.")
-    if until not in (STARTED, FINISHED):
+    if until in (STARTED, FINISHED):
+        until = plain(until)
+    else:
         until = duration("unique", until)
         if until <= 0:
             raise InvalidDefinition("unique: a period must be longer than 0 seconds.")
-    result = Unique(key, until, mode)
+    result = Unique(plain(key), until, plain(mode))
     if (mode == "throttle") and result.period is None:
         raise InvalidDefinition("unique: throttle needs a period. Give until=60, or until='10m'.")
     if result.replaces and result.period is not None:

@@ -50,7 +50,7 @@ def build(alias: str, configured: Any) -> Backend:
     """A new backend from its entry in `configured`."""
     if alias not in configured:
         known = ", ".join(sorted(configured))
-        raise ImproperlyConfigured(f"JOBS_BACKENDS has no backend {alias!r}. It has: {known}.")
+        raise ImproperlyConfigured(f"JOBS_BACKENDS has no backend {alias!r:.80}. It has: {known}.")
     entry, where = configured[alias], f"JOBS_BACKENDS[{alias!r}]"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("OPTIONS") or {}, Mapping):
         raise ImproperlyConfigured(

@@ -13,6 +13,7 @@ from ..conf import conf, is_listed
 from ..context import JobContext
 from ..definition import LocalPayload
 from ..exceptions import InvalidDefinition, NonRetryableJobError
+from ..names import shown
 from .base import JobHandler
 
 
@@ -80,7 +81,7 @@ def path_of_function(function: Any) -> str:
     Raises `InvalidDefinition` for what is no function.
     """
     if not inspect.isfunction(function):
-        raise InvalidDefinition(f"payload: {getattr(function, '__qualname__', function)!r:.80} is not a function.")
+        raise InvalidDefinition(f"payload: {shown(getattr(function, '__qualname__', function))} is not a function.")
     if "<" in function.__qualname__ or "." in function.__qualname__:
         return ""
     return f"{function.__module__}.{function.__qualname__}"

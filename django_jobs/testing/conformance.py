@@ -52,6 +52,7 @@ from ..ids import new_id
 from ..retry import OutcomeKind
 from ..runtime import Claim, ErrorRecord, Outcome, RolledBack, record_error
 from ..settlement import Settlement, conclude
+from ..unique import Unique
 
 QUEUE = "contract"
 HANDLER = "contract.job"
@@ -300,7 +301,8 @@ class EnqueueContract(Contract):
 
     def test_bad_payloads_are_refused_and_leave_nothing(self, backend: Backend) -> None:
         for what, payload in BAD_PAYLOADS.items():
-            for bad in (definition(payload), definition(meta={"in": payload})):
+            unique = definition(payload, unique=Unique())
+            for bad in (definition(payload), definition(meta={"in": payload}), unique):
                 try:
                     backend.enqueue_many([definition("good"), bad])
                 except PayloadNotSerializable:
@@ -310,8 +312,9 @@ class EnqueueContract(Contract):
             deep: Any = None
             for _ in range(levels):
                 deep = [deep]
-            with raises(PayloadNotSerializable):
-                backend.enqueue(definition(deep))
+            for unique in (None, Unique()):
+                with raises(PayloadNotSerializable):
+                    backend.enqueue(definition(deep, unique=unique))
         self.assert_each_in_one_place(backend, [])
 
     def test_a_payload_over_the_limit_is_refused_and_leaves_nothing(self, backend: Backend) -> None:

@@ -1,7 +1,9 @@
 import contextlib
 import dataclasses
+import enum
 import uuid
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,45 @@ EXPONENTIAL = {"strategy": "exponential", "base": 5.0, "factor": 2, "cap": 3600}
 class Hostile:
     def __str__(self):
         raise RuntimeError("no text of me")
+
+
+class HostileText(str):
+    """Whatever is asked of it fails."""
+
+    def __str__(self):
+        raise RuntimeError("no text of me")
+
+    __repr__ = __format__ = __getitem__ = lower = rpartition = isidentifier = __str__
+
+
+class HostileNumber(int):
+    def __str__(self):
+        raise RuntimeError("no number of me")
+
+    __repr__ = __format__ = __abs__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = __str__
+
+
+class HostileItems(Mapping):
+    def __getitem__(self, key):
+        raise RuntimeError("nothing of me")
+
+    __iter__ = __len__ = __bool__ = __getitem__
+
+
+class HostileZone(tzinfo):
+    def __init__(self, offset):
+        self.offset = offset
+
+    def utcoffset(self, when):
+        return 1 / 0 if self.offset is None else self.offset
+
+
+class Words(str, enum.Enum):  # noqa: UP042 - a StrEnum is its value everywhere
+    """As many sites list their queues. Its text is the member's name in some ways, and its value in others."""
+
+    MAIL = "mail"
+    CLI = "cli"
+    WEEK = "1 week"
 
 
 GOOD = [
@@ -74,7 +115,22 @@ GOOD = [
     ("cancel_handler", "undo", "cancel_handler", "undo"),
     ("cancel_handler", ["trial.noop", "undo"], "cancel_handler", "trial.noop:undo"),
     ("cancel_handler", "", "cancel_handler", ""),
+    ("priority", HostileNumber(5), "priority", 5),
+    ("delay", HostileNumber(5), "delay", 5.0),
+    ("delay", Words.WEEK, "delay", 604_800.0),
+    ("unique", {"key": HostileText("k"), "mode": HostileText("reject")}, "unique", Unique("k", mode="reject")),
 ]
+TEXTS = {
+    "queue": "queue",
+    "backend": "backend",
+    "name": "name",
+    "reference": "reference",
+    "group": "group",
+    "tags": "tags",
+    "cancel_handler": "cancel_handler",
+    "middleware": "middleware",
+    "environments": "environments",
+}
 
 BAD = [
     ("id", "not-a-uuid", "id"),
@@ -174,22 +230,53 @@ BAD = [
     ("cancel_handler", "two words", "cancel_handler"),
     ("cancel_handler", ["bad key!", "undo"], "handler"),
     ("cancel_handler", 5, "cancel_handler"),
+    ("queue", HostileItems(), "queue"),
+    ("queue", 0, "queue"),
+    ("queue", [], "queue"),
+    ("cancel_handler", HostileItems(), "cancel_handler"),
+    ("available_at", datetime(2030, 1, 1, tzinfo=HostileZone(None)), "available_at"),
+    ("available_at", datetime(2030, 1, 1, tzinfo=HostileZone("east")), "available_at"),
+    ("expires_at", datetime(2030, 1, 1, tzinfo=HostileZone(timedelta(days=2))), "expires_at"),
+    ("expires", datetime(2030, 1, 1, tzinfo=HostileZone(None)), "expires"),
+    ("tags", HostileItems(), "tags"),
+    ("environments", HostileItems(), "environments"),
+    ("meta", HostileItems(), "meta"),
+    ("unique", HostileItems(), "unique"),
+    ("unique", {"key": HostileItems()}, "unique"),
+    ("unique", {"key": 0}, "unique"),
+    ("backoff", HostileItems(), "backoff"),
+    ("backoff", {"strategy": HostileItems()}, "backoff"),
 ]
 
 
-@pytest.mark.parametrize(("option", "value", "field", "expected"), GOOD)
+def kind_of(part):
+    return part if type(part) is str else type(part).__name__
+
+
+@pytest.mark.parametrize(("option", "value", "field", "expected"), GOOD, ids=kind_of)
 def test_a_good_option_gets_its_clean_value(option, value, field, expected):
     assert getattr(BLANK.with_(**{option: value}), field) == expected
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "named"), BAD, ids=lambda part: part if isinstance(part, str) else type(part).__name__
-)
+@pytest.mark.parametrize(("option", "value", "named"), BAD, ids=kind_of)
 def test_a_bad_option_is_refused_with_its_name(option, value, named):
     with pytest.raises(InvalidDefinition, match=f"^{named}: ") as caught:
         BLANK.with_(**{option: value})
     assert len(str(caught.value)) < 400
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("option", TEXTS)
+@pytest.mark.parametrize("text", [Words.MAIL, HostileText("mail")], ids=["enum", "hostile"])
+def test_a_text_of_a_kind_of_its_own_is_kept_as_a_plain_one(option, text):
+    """Written into an envelope, a column or a message, another kind may come out as another text each time."""
+    (kept,) = [kept] if isinstance(kept := getattr(BLANK.with_(**{option: text}), TEXTS[option]), str) else kept
+    assert type(kept) is str
+    assert kept == "mail"
+
+
+def test_a_source_of_a_kind_of_its_own_is_kept_as_a_plain_one():
+    assert type(BLANK.with_(source=Words.CLI).source) is str
 
 
 def test_every_option_is_tested_good_and_bad():
@@ -397,7 +484,10 @@ def test_a_builder_shows_its_handler_and_not_its_payload():
 
 
 def test_a_definition_made_by_hand_is_checked_before_it_is_used():
-    for bad in ({"priority": 1000}, {"queue": "NO"}, {"name": "n" * 500}, {"max_attempts": 0}, {"source": '"'}):
+    for bad in (
+        *({"priority": 1000}, {"queue": "NO"}, {"name": "n" * 500}, {"max_attempts": 0}, {"source": '"'}),
+        *({"max_attempts": None}, {"priority": None}, {"delay": None}, {"name": None}, {"tags": None}, {"meta": None}),
+    ):
         with pytest.raises(InvalidDefinition):
             definition_of(JobDefinition(handler="trial.noop", **bad))
     with pytest.raises(InvalidDefinition, match=r"^handler: "):
@@ -407,3 +497,4 @@ def test_a_definition_made_by_hand_is_checked_before_it_is_used():
     good = JobDefinition(handler="trial.noop", id=SOME_ID, queue="mail", timeout=None, tags=("a",), meta={"a": 1})
     assert definition_of(good) == good
     assert definition_of(JobBuilder(good)) is good
+    assert type(definition_of(JobDefinition(handler=Words.MAIL)).handler) is str

@@ -105,6 +105,26 @@ def nested(levels):
     return value
 
 
+class HostileDict(dict):
+    def items(self):
+        raise RuntimeError("nothing of me")
+
+
+class HostileZone(dt.tzinfo):
+    def utcoffset(self, when):
+        raise RuntimeError("nowhere")
+
+
+class HostileError(RuntimeError):
+    def __str__(self):
+        raise RuntimeError("no text of me")
+
+
+class HostileNumber(decimal.Decimal):
+    def __str__(self):
+        raise HostileError
+
+
 def cyclic():
     value = []
     value.append(value)
@@ -135,6 +155,9 @@ def cyclic():
         nested(50_000),
         cyclic(),
         dt.time(1, 2, tzinfo=dt.UTC),
+        HostileDict(a=1),
+        dt.datetime(2030, 1, 1, tzinfo=HostileZone()),
+        HostileNumber(5),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -143,6 +166,13 @@ def test_what_json_cannot_carry_is_refused(payload):
         seal(whole(payload=payload))
     with pytest.raises(PayloadNotSerializable, match=r"^meta"):
         seal(whole(meta={"in": payload}))
+
+
+def test_a_refusal_says_what_an_objects_own_methods_raise():
+    with pytest.raises(PayloadNotSerializable, match=r"^payload: RuntimeError: nothing of me\. "):
+        to_json("payload", HostileDict(a=1))
+    with pytest.raises(PayloadNotSerializable, match=r"^payload: HostileError\. "):
+        to_json("payload", HostileNumber(5))
 
 
 def test_a_refusal_names_the_place():

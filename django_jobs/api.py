@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from .backends import Backend, CancelOutcome, JobRecord, get_backend
 from .circuit import breaker_of
 from .conf import conf, is_listed
 from .defaults import with_defaults
-from .definition import BLANK, JobBuilder, JobDefinition, LocalPayload, definition_of
+from .definition import BLANK, JobBuilder, JobDefinition, LocalPayload, definition_of, seconds
 from .exceptions import InvalidDefinition, JobFailed, JobNotFinished, JobNotFound
 from .ids import new_id, new_ids, parse_id
 from .names import check_handler, shown
@@ -63,7 +63,7 @@ class JobRef(str):
         """Cancel the job; see `Jobs.cancel`."""
         return Jobs.cancel(self, reason=reason, backend=self.backend)
 
-    def retry(self, *, delay: float = 0.0) -> None:
+    def retry(self, *, delay: float | timedelta | str = 0.0) -> None:
         """Make the failed job wait again; see `Jobs.retry`."""
         Jobs.retry(self, delay=delay, backend=self.backend)
 
@@ -215,13 +215,19 @@ class Jobs:
 
     @classmethod
     def retry(
-        cls, job_id: object, *, delay: float = 0.0, resign: bool = False, backend: str | Backend | None = None
+        cls,
+        job_id: object,
+        *,
+        delay: float | timedelta | str = 0.0,
+        resign: bool = False,
+        backend: str | Backend | None = None,
     ) -> None:
-        """Make a failed job wait again under its own id, with no attempts used.
+        """Make a failed job wait again under its own id, with no attempts used; not before `delay` is over.
 
-        Raises `JobNotFound`, and `JobConflict` for a rejected one unless `resign` signs it anew.
+        Raises `InvalidDefinition` for what is no delay, `JobNotFound`, and `JobConflict` for a rejected one unless
+        `resign` signs it anew.
         """
-        _backend_of(job_id, backend).retry(parse_id(job_id), delay=delay, resign=resign)
+        _backend_of(job_id, backend).retry(parse_id(job_id), delay=seconds("delay", delay), resign=resign)
 
     @classmethod
     def delete(cls, job_id: object, *, force: bool = False, backend: str | Backend | None = None) -> bool:

@@ -14,7 +14,7 @@ from django.db import connections, transaction
 from ..conf import conf
 from ..definition import JobDefinition
 from ..envelope import seal
-from ..exceptions import InvalidDefinition, JobConflict
+from ..exceptions import InvalidDefinition, JobConflict, JobNotFound
 from ..models import CompletedJob, FailedJob
 from ..retry import OutcomeKind, Target, Transition
 from ..runtime import Claim, Complete, ErrorRecord, Outcome, run_attempt, run_hooks, wants_hooks
@@ -66,6 +66,8 @@ class SyncBackend(StorelessBackend):
         return CancelOutcome.NOT_FOUND if self.get(job_id) is None else CancelOutcome.ALREADY_FINISHED
 
     def retry(self, job_id: str, *, delay: float = 0.0, resign: bool = False) -> None:
+        if self.get(job_id) is None:
+            raise JobNotFound(f"no failed job has the id {job_id}")
         raise JobConflict("the sync backend keeps no jobs that wait. Dispatch the job again.")
 
     def delete(self, job_id: str, *, force: bool = False) -> bool:

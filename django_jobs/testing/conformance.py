@@ -312,9 +312,9 @@ class EnqueueContract(Contract):
             deep: Any = None
             for _ in range(levels):
                 deep = [deep]
-            for unique in (None, Unique()):
+            for once in (None, Unique()):
                 with raises(PayloadNotSerializable):
-                    backend.enqueue(definition(deep, unique=unique))
+                    backend.enqueue(definition(deep, unique=once))
         self.assert_each_in_one_place(backend, [])
 
     def test_a_payload_over_the_limit_is_refused_and_leaves_nothing(self, backend: Backend) -> None:

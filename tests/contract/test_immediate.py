@@ -86,6 +86,8 @@ def test_attempts_that_are_used_up_leave_a_failed_job(immediate):
         ref.result()
     with raises(JobConflict):
         ref.retry()
+    with raises(JobNotFound):
+        Jobs.retry(new_id())
 
 
 def test_a_refused_job_fails_at_once(immediate):

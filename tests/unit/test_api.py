@@ -201,6 +201,19 @@ def test_the_reference_and_the_face_say_the_same(memory):
         Jobs.retry(ref)
 
 
+@pytest.mark.parametrize(
+    "delay", [-1, float("nan"), float("inf"), 10**30, 10**5000, "soon", None, True, []], ids=lambda d: type(d).__name__
+)
+def test_a_retry_takes_no_delay_that_is_none(memory, delay):
+    ref = Jobs.push("unit.plain")
+    memory.settle([settlement(claim(memory, ref), "failed")])
+    with pytest.raises(InvalidDefinition, match=r"^delay: "):
+        ref.retry(delay=delay)
+    assert stored(ref).state == "failed"
+    ref.retry(delay="10m")
+    assert stored(ref).state == "scheduled"
+
+
 def test_a_running_job_is_not_deleted_unless_by_force(memory):
     ref = Jobs.push("unit.plain")
     claim(memory, ref)

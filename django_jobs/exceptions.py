@@ -130,6 +130,8 @@ class RetryableJobError(Exception):
         raise RetryableJobError("the gateway is busy", retry_after=300)
     """
 
+    retry_after: float | None = None  # also of a subclass that does not call the constructor
+
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
@@ -147,6 +149,8 @@ class RetryAfter(RetryableJobError):
 
         raise RetryAfter(float(response.headers["Retry-After"]))
     """
+
+    service: str = ""
 
     def __init__(self, seconds: float, message: str = "", *, service: str = "") -> None:
         super().__init__(message or f"the handler asked to be tried again in {seconds} s", retry_after=seconds)
@@ -181,6 +185,8 @@ class Snooze(JobSignal):
         raise Snooze("10m")
     """
 
+    until: Any = 0
+
     def __init__(self, until: Any = 0, message: str = "") -> None:
         super().__init__(message)
         self.until = until
@@ -195,6 +201,8 @@ class DeferTo(JobSignal):
 
     raise DeferTo("slow")
     """
+
+    after: float = 0.0
 
     def __init__(self, queue: str, after: float = 0.0, message: str = "") -> None:
         super().__init__(message)

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -48,7 +48,7 @@ from .handlers import JobHandler, JobResult
 from .ids import new_id
 from .invocation import Invocation, instance_of, plan_of
 from .logs import get_logger
-from .names import check_queue
+from .names import check_queue, plain
 from .redaction import clip, presentable, redact
 from .retry import LONGEST_DELAY, OutcomeKind, Target, Transition
 
@@ -56,7 +56,7 @@ logger = get_logger("runtime")
 
 NOTE_BYTES = 4000
 OUTPUT_BYTES = 40_000  # a timeline's entry takes no more, whatever JOBS_MAX_OUTPUT_LENGTH says
-MOST_SERVICE_CHARACTERS = 50  # of a service's name: it is a part of a key
+MOST_SERVICE_CHARACTERS, KEY_BYTES = 50, 200  # of a service's name: it is a part of a key
 _HEAD_CHARACTERS = 1000
 CLASS_PATH_CHARACTERS = 240  # a mark of the cut comes on top, and the column takes 255
 
@@ -172,41 +172,48 @@ def run_attempt(
         return outcome
     handler = invocation.handler_class
     try:
-        if getattr(handler, "atomic", False):
-            outcome = _run_atomically(claim, invocation, guard, store, started)
-        else:
-            outcome = _run(claim, invocation, guard, definition.timeout)
-    except RolledBack as rolled_back:
-        outcome = rolled_back.outcome
-    except JobCancelled as error:
-        if claim.worker_id:  # elsewhere the connections are the caller's own
-            connections.drop()
-        outcome = Outcome(OutcomeKind.CANCELLED, error=record_error(error))
-    except JobTimeout as error:
-        connections.drop()
-        outcome = Outcome(
-            OutcomeKind.TIMED_OUT, error=record_error(error), retry_after=_custom_delay(invocation, error)
-        )
-    except JobSignal as signal:
-        outcome = _outcome_of_signal(claim, signal)
-    except (NonRetryableJobError, PayloadValidationError) as error:
-        outcome = Outcome(OutcomeKind.FAILED, error=record_error(error))
-    except RetryableJobError as error:
-        after = error.retry_after if error.retry_after is not None else _custom_delay(invocation, error)
-        outcome = Outcome(
-            OutcomeKind.RETRY, error=record_error(error), retry_after=after, service=_service_of(handler, error)
-        )
-    except BaseException as error:  # a handler's sys.exit() must not end the child
-        if isinstance(error, KeyboardInterrupt) and not claim.worker_id:
-            raise  # of the caller whose process this is
-        outcome = Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(invocation, error))
+        outcome = _attempted(claim, invocation, guard, store, started)
+        after = None if outcome.retry_after is None else _delay_of(claim.id, outcome.retry_after)
+    except BaseException as error:  # of what the handler has raised or returned, as it was asked what it means
+        if type(error) is KeyboardInterrupt and not claim.worker_id:
+            raise
+        outcome, after = Outcome(OutcomeKind.RETRY, error=record_error(error)), None
     finally:
         logs.running.reset(outer)
         connections.tidy()
-    kind, result, recorded, delay, *_, queue, service, stored = outcome
-    after = None if delay is None else _delay_of(claim.id, delay)
+    kind, result, recorded, *_, queue, service, stored = outcome
     took = time.monotonic() - started
     return Outcome(kind, result, recorded, after, took, seconds_kept(definition, handler), queue, service, stored)
+
+
+def _attempted(claim: Claim, invocation: Invocation, guard: Guard, store: Store | None, started: float) -> Outcome:
+    """What the handler comes to. Raises what the methods of its errors raise, which may be anything."""
+    try:
+        if getattr(invocation.handler_class, "atomic", False):
+            return _run_atomically(claim, invocation, guard, store, started)
+        return _run(claim, invocation, guard, invocation.definition.timeout)
+    except RolledBack as rolled_back:
+        return rolled_back.outcome
+    except JobCancelled as error:
+        if claim.worker_id:  # elsewhere the connections are the caller's own
+            connections.drop()
+        return Outcome(OutcomeKind.CANCELLED, error=record_error(error))
+    except JobTimeout as error:
+        connections.drop()
+        delay = _custom_delay(invocation, error)
+        return Outcome(OutcomeKind.TIMED_OUT, error=record_error(error), retry_after=delay)
+    except JobSignal as signal:
+        return _outcome_of_signal(claim, signal)
+    except (NonRetryableJobError, PayloadValidationError) as error:
+        return Outcome(OutcomeKind.FAILED, error=record_error(error))
+    except RetryableJobError as error:
+        delay = error.retry_after if error.retry_after is not None else _custom_delay(invocation, error)
+        service = _service_of(invocation.handler_class, error)
+        return Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=delay, service=service)
+    except BaseException as error:  # a handler's sys.exit() must not end the child
+        if isinstance(error, KeyboardInterrupt) and not claim.worker_id:
+            raise  # of the caller whose process this is
+        return Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(invocation, error))
 
 
 def _run(claim: Claim, invocation: Invocation, guard: Guard, timeout: float | None) -> Outcome:
@@ -350,7 +357,12 @@ def _service_of(handler: type, error: RetryableJobError) -> str:
     """The service that an error says to leave alone."""
     if not isinstance(error, RetryAfter):
         return ""
-    return str(error.service or getattr(handler, "service", ""))[:MOST_SERVICE_CHARACTERS]
+    return service_name(error.service or getattr(handler, "service", ""))
+
+
+def service_name(given: Any) -> str:
+    """The name of a service as every store can keep it, as a part of a key."""
+    return clip(str(given)[:MOST_SERVICE_CHARACTERS], KEY_BYTES)
 
 
 def _outcome_of_signal(claim: Claim, signal: JobSignal) -> Outcome:
@@ -372,8 +384,13 @@ def _outcome_of_signal(claim: Claim, signal: JobSignal) -> Outcome:
 
 
 def _wait(until: Any) -> float:
+    """The seconds to wait; what was reckoned to be over by now is 0."""
     if isinstance(until, datetime):
         return max(moment("until", until).timestamp() - time.time(), 0.0)
+    if isinstance(until, timedelta):
+        until = until.total_seconds()
+    if isinstance(until, int | float) and until < 0:
+        return 0.0
     return min(seconds("until", until), LONGEST_DELAY)
 
 
@@ -462,22 +479,29 @@ def _custom_delay(invocation: Invocation, error: BaseException) -> float | None:
 
 def record_error(error: BaseException) -> ErrorRecord:
     """`error` as it is kept: bounded, without secrets and control characters, whatever its own methods do."""
-    kind = type(error)
-    path = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     limit = conf.max_traceback_bytes
     lines = _safe(lambda e: "".join(traceback.format_exception(e, limit=-50, chain=True)), error)
     return ErrorRecord(
-        clip(path, CLASS_PATH_CHARACTERS),
+        clip(_safe(_path_of, type(error)), CLASS_PATH_CHARACTERS),
         presentable(_safe(str, error), limit // 8),
         presentable(lines, limit, keep_end=True),
     )
 
 
+_name_of, _module_of = (type.__dict__[name].__get__ for name in ("__qualname__", "__module__"))
+"""What a class is called, whatever its metaclass says."""
+
+
+def _path_of(kind: type) -> str:
+    name, module = _name_of(kind), _module_of(kind)
+    return name if module == "builtins" else f"{module}.{name}"
+
+
 def _safe(render: Callable[[Any], str], value: Any) -> str:
     try:
-        return render(value)
+        return plain(render(value))
     except BaseException as error:
-        return f"<{type(value).__name__}, which could not be shown: {type(error).__name__}>"
+        return f"<{_name_of(type(value))}, which could not be shown: {_name_of(type(error))}>"
 
 
 def timeline_note(kind: str, message: Any, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from .. import registry
 from ..backends import Backend
 from ..exceptions import InvalidHandler, UnknownHandler
 from ..retry import Target, Transition
-from ..runtime import Claim
+from ..runtime import Claim, service_name
 from ..settlement import Settlement
 
 SPREAD = 0.1  # of the pause that is left: they must not all come back at one moment
@@ -46,6 +46,6 @@ def spare(backend: Backend, claims: Sequence[Claim]) -> tuple[list[Claim], list[
 
 def _service_of(key: str) -> str:
     try:
-        return str(getattr(registry.get(key), "service", ""))
+        return service_name(getattr(registry.get(key), "service", ""))
     except (UnknownHandler, InvalidHandler):
         return ""

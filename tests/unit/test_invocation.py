@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import warnings
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -232,6 +233,8 @@ def raising(error):
     [
         (Snooze(30), Target.WAITING, "snoozed", 30),
         (Snooze("10m"), Target.WAITING, "snoozed", 600),
+        (Snooze(-0.5), Target.WAITING, "snoozed", 0),
+        (Snooze(timedelta(seconds=-1)), Target.WAITING, "snoozed", 0),
         (RetryAfter(7), Target.WAITING, "requeued", 7),
         (Discard("nobody needs it"), Target.CANCELLED, "discarded", 0),
         (Fail("no such customer"), Target.FAILED, "dead-lettered", 0),

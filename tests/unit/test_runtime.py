@@ -1,7 +1,7 @@
 import json
 import logging
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
@@ -12,6 +12,8 @@ from django_jobs import (
     JobTimeout,
     NonRetryableJobError,
     RetryableJobError,
+    RetryAfter,
+    Snooze,
     signals,
 )
 from django_jobs.exceptions import RecordedError
@@ -368,6 +370,105 @@ def test_any_error_is_recorded_bounded_and_clean(attempt, error):
         assert len(raw) <= 32_768 + 16
         assert not any(ord(c) < 32 and c not in "\t\n\r" for c in text)
     json.dumps(record)
+
+
+class Words(str):
+    """What an object may answer where a text is asked for: one whose methods fail."""
+
+    def __getitem__(self, index):
+        raise RuntimeError("no part of me")
+
+    __len__ = encode = __getitem__
+
+
+class WordsError(Exception):
+    def __str__(self):
+        return Words("boom")
+
+
+class Nobody(type):
+    def __getattribute__(cls, name):
+        raise RuntimeError("no names")
+
+
+class Guest(RetryableJobError):
+    """Says no word of what was asked for, and fails where it is asked."""
+
+    @property
+    def retry_after(self):
+        raise RuntimeError("no idea when")
+
+    @retry_after.setter
+    def retry_after(self, seconds):
+        pass
+
+
+class Impostor(Exception):
+    @property
+    def __class__(self):
+        raise RuntimeError("no class")
+
+
+class Nowhere(tzinfo):
+    def utcoffset(self, when):
+        raise RuntimeError("no offset")
+
+
+class Never(float):
+    def __eq__(self, other):
+        raise RuntimeError("not comparable")
+
+    __lt__ = __gt__ = __le__ = __ge__ = __hash__ = __eq__
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (WordsError(), "boom"),
+        (Nobody("Unnamed", (Exception,), {})("boom"), "boom"),
+        (Guest("boom"), "no idea when"),
+        (Impostor("boom"), "no class"),
+        (Snooze(datetime(2030, 1, 1, tzinfo=Nowhere())), "no offset"),
+        (JobResult.retry("boom", after=Never(5)), "not comparable"),
+    ],
+    ids=["text", "metaclass", "property", "class", "time zone", "number"],
+)
+def test_an_end_whose_own_methods_fail_is_an_error_like_any_other(attempt, end, said):
+    outcome = attempt(lambda ctx: end if isinstance(end, JobResult) else throw(end))
+    assert (outcome.kind, outcome.error.message) == ("retry", said)
+
+
+def throw(error):
+    raise error
+
+
+class Busy(RetryableJobError):
+    def __init__(self, code):
+        self.code = code
+
+
+class Later(Snooze):
+    def __init__(self, code):
+        self.code = code
+
+
+class BusyService(RetryAfter):
+    def __init__(self, code):
+        self.code = code
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "after"), [(Busy, "retry", None), (BusyService, "retry", None), (Later, "snoozed", 0)]
+)
+def test_an_error_of_the_sites_need_not_call_the_constructor_of_its_base(attempt, error, kind, after):
+    outcome = attempt(error(503))
+    assert (outcome.kind, outcome.retry_after) == (kind, after)
+    assert outcome.error.class_path.endswith(error.__qualname__)
+
+
+def test_a_service_has_a_name_that_every_store_can_keep(attempt):
+    outcome = attempt(RetryAfter(5, service="mail\x00\ud800" + "s" * 100))
+    assert outcome.service == "mail\ufffd?" + "s" * 44
 
 
 def test_an_error_that_cannot_be_shown_is_recorded_by_its_class():

@@ -31,7 +31,7 @@ from ..definition import seconds
 from ..exceptions import InvalidDefinition, JobsError, StoreUnavailable
 from ..ids import parse_id
 from ..maintenance.states import state_meant
-from ..names import check_queue
+from ..names import check_handler, check_label, check_queue
 from ..store import store_of
 from ..worker.interrupts import Patience
 from ..worker.order import Asked
@@ -143,9 +143,9 @@ class JobsCommand(BaseCommand):
 
     def add_filters(self, parser: ArgumentParser, older_than: str) -> None:
         """`--handler`, `--group`, `--tag`, and `--older-than` with its help."""
-        parser.add_argument("--handler", metavar="K", help=_("Only jobs of this handler key."))
-        parser.add_argument("--group", metavar="G", help=_("Only jobs of this group."))
-        parser.add_argument("--tag", metavar="T", help=_("Only jobs with this tag."))
+        parser.add_argument("--handler", type=handler_key, metavar="K", help=_("Only jobs of this handler key."))
+        parser.add_argument("--group", type=label("group"), metavar="G", help=_("Only jobs of this group."))
+        parser.add_argument("--tag", type=label("tag"), metavar="T", help=_("Only jobs with this tag."))
         parser.add_argument("--older-than", type=duration, metavar="S", help=older_than)
 
     def add_batch_size(self, parser: ArgumentParser, default: int) -> None:
@@ -269,6 +269,26 @@ def queue_name(text: str) -> str:
         return check_queue(text.strip())
     except InvalidDefinition as error:
         raise ArgumentTypeError(str(error)) from None
+
+
+def handler_key(text: str) -> str:
+    """The key of a handler."""
+    try:
+        return check_handler(text)
+    except InvalidDefinition as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def label(field: str) -> Callable[[str], str]:
+    """A text that a job may have in this field."""
+
+    def text_of(text: str) -> str:
+        try:
+            return check_label(field, text)
+        except InvalidDefinition as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return text_of
 
 
 def queues_asked(text: str) -> list[Asked]:

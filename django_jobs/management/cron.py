@@ -38,7 +38,7 @@ class CronCommand(JobsCommand):
         known = {*desk.schedule.everything, *(problem.entry for problem in desk.schedule.problems)}
         for name in found:
             if name not in known:
-                raise CommandError(_("The schedule has no entry '%(name)s'.") % {"name": name})
+                raise CommandError(_("The schedule has no entry '%(name)s'.") % {"name": one_line(name)})
         return found
 
     def print_line(self, text: str) -> None:

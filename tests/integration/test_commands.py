@@ -109,6 +109,15 @@ def test_what_no_command_knows_is_a_usage_error(command: str) -> None:
     assert run(command, "--no-such-flag", "30").code == 2
 
 
+@pytest.mark.parametrize("text", ["a\x00b", "\udc80", "\x1b[2J"], ids=["nul", "undecodable", "escape"])
+@pytest.mark.parametrize("flag", ["--handler", "--group", "--tag"])
+@pytest.mark.parametrize("command", ["jobs_cancel", "jobs_delete", "jobs_retry"])
+def test_a_filter_that_no_job_can_match_is_a_usage_error(command: str, flag: str, text: str) -> None:
+    ran = run(command, "--dry-run", f"{flag}={text}")
+    assert ran.code == 2
+    assert text not in ran.err
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("command", ["jobs_reap", "jobs_cleanup", "jobs_stats"])
 def test_an_unknown_backend_is_a_thing_not_found(command: str) -> None:

@@ -226,6 +226,13 @@ def test_the_history_has_the_latest_ticks_first(jobs_on: DatabaseBackend) -> Non
     assert "    job " in full
     with pytest.raises(CommandError, match="no entry 'nothing'"):
         said("jobs_cronjob_history", "nothing")
+    for odd in ("nul \x00", "undecodable \udc80", "escape \x1b[2J"):
+        with pytest.raises(CommandError) as caught:
+            said("jobs_cronjob_history", odd)
+        assert odd not in str(caught.value)
+        with pytest.raises(CommandError) as caught:
+            said("jobs_cronjob_run", "--only", odd)
+        assert odd not in str(caught.value)
     with pytest.raises(CommandError, match=r"'odd' is no state of a tick\. There are: waiting, ") as failure:
         said("jobs_cronjob_history", "here", "--status", "odd")
     assert failure.value.returncode == 2

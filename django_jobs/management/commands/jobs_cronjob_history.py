@@ -15,7 +15,7 @@ from ...models import ScheduleTick, TickState
 from ...redaction import redact
 from ...scheduler.desk import make_desk
 from ...scheduler.ledger import Ledger
-from ..base import age, at_least_one, table
+from ..base import age, at_least_one, label, table
 from ..cron import CronCommand, shown
 
 LIMIT = 5
@@ -29,7 +29,7 @@ class Command(CronCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help=_("The name of the entry."))
+        parser.add_argument("name", type=label("name"), help=_("The name of the entry."))
         parser.add_argument(
             "--limit",
             type=at_least_one,

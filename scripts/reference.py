@@ -287,6 +287,72 @@ def exceptions_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def testing_page() -> str:
+    """The test kit, name by name."""
+    from django_jobs import testing
+
+    lines = [
+        "# The test kit",
+        "",
+        "All of it is in `django_jobs.testing`; what for is told in [Test your jobs](../how-to/test-your-jobs.md).",
+    ]
+    for name in testing._HOMES:
+        thing = getattr(testing, name)
+        if inspect.isfunction(thing):
+            lines += ["", f"## `{name}{called_with(thing, skip=0)}`", "", *prose(thing)]
+        elif inspect.isclass(thing):
+            facts = ", ".join(f"`{fact}`" for fact in inspect.get_annotations(thing))
+            lines += ["", f"## `{name}`", "", *prose(thing), *(["", f"Its facts: {facts}."] if facts else [])]
+            lines += methods_of(thing) if name in ("CapturedJobs", "JobsTestMixin", "JobRun") else []
+        else:
+            lines += ["", f"## `{name}`", "", f"{', '.join(f'`{item}`' for item in thing)}: for `run_jobs(fault=…)`."]
+    return "\n".join(lines) + "\n"
+
+
+def backends_page() -> str:
+    """The contract of a backend."""
+    from django_jobs import settlement
+    from django_jobs.backends import Backend, Promotion, QueueStats, Settled, Supports, Wakeup, WorkerInfo, base
+    from django_jobs.runtime import Claim, ErrorRecord, Outcome
+
+    said = attributes_of(Supports)
+    lines = [
+        "# Backends",
+        "",
+        "`Jobs.backend(alias)` answers the backend of an alias in `JOBS_BACKENDS`. Workers and commands do all that",
+        "they do to jobs by the verbs below, which a program of yours may call too, and a backend of yours must have.",
+        "`django_jobs.testing.conformance` has the tests that every backend passes. What is on this page is in",
+        "`django_jobs.backends`, but where another module is named.",
+        "",
+        *prose(base),
+        *section("`Backend`", Backend),
+        *methods_of(Backend),
+        *section("`Supports`", Supports),
+        "",
+        *head("flag", "default", "what for"),
+        *(row(f"`{name}`", f"`{getattr(Supports(), name)}`", said.get(name, "")) for name in Supports.__annotations__),
+        *section("`Settled`", Settled),
+        "",
+        f"{', '.join(f'`{answer.name}`' for answer in Settled)}.",
+        *section("`Wakeup`", Wakeup),
+        *methods_of(Wakeup),
+    ]
+    for thing in (WorkerInfo, Promotion, QueueStats, Claim, Outcome, ErrorRecord, settlement.Settlement):
+        home = "" if thing.__module__.startswith("django_jobs.backends") else f"{thing.__module__}."
+        facts = ", ".join(f"`{name}`" for name in thing.__annotations__)
+        lines += ["", f"## `{home}{thing.__name__}`", "", *prose(thing), "", f"Its facts: {facts}."]
+    for function in (settlement.conclude, settlement.give_back):
+        title = f"{function.__module__}.{function.__name__}{called_with(function, skip=0)}"
+        lines += ["", f"## `{title}`", "", *prose(function)]
+    return "\n".join(lines) + "\n"
+
+
+def prose(thing: Any) -> list[str]:
+    """A docstring without its examples."""
+    text = "\n".join(markdown(thing))
+    return re.sub(r"\n*```python\n.*?```", "", text, flags=re.DOTALL).strip().splitlines()
+
+
 def section(title: str, thing: Any) -> list[str]:
     """A heading, and a docstring."""
     return ["", f"## {title}", "", *markdown(thing)]
@@ -311,12 +377,13 @@ def methods_of(cls: type, *, properties: bool = True) -> Iterator[str]:
         yield from ("", f"### `{name}{call}`", "", *markdown(function))
 
 
-def called_with(function: Callable[..., Any]) -> str:
-    """The parameters of a method, without types."""
+def called_with(function: Callable[..., Any], skip: int = 1) -> str:
+    """The parameters of a method, without types; `skip` of them are left out at the start."""
     signature = inspect.signature(function)
     parameters = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
-    plain = signature.replace(parameters=parameters[1:], return_annotation=inspect.Signature.empty)
-    return re.sub(r"<class '[\w.]*?(\w+)'>", r"\1", str(plain))
+    plain = signature.replace(parameters=parameters[skip:], return_annotation=inspect.Signature.empty)
+    text = re.sub(r"<class '[\w.]*?(\w+)'>", r"\1", str(plain))
+    return re.sub(r"<(?:function|built-in method) .*? at 0x[0-9a-f]+>", "…", text)
 
 
 def attributes_of(cls: type) -> dict[str, str]:
@@ -373,6 +440,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "jobs.md": jobs_page,
     "schedule.md": schedule_page,
     "exceptions-and-signals.md": exceptions_page,
+    "backends.md": backends_page,
+    "testing.md": testing_page,
 }
 
 

@@ -41,8 +41,11 @@ class Supports:
     claim: bool = True
     """Jobs are kept for workers. False: they run at once (`sync`) or never (`null`)."""
     delay: bool = True
+    """Jobs may be due later. False: they run at once all the same."""
     cancel: bool = True
+    """What waits or runs can be cancelled."""
     results: bool = True
+    """What handlers return is kept."""
     transactional: bool = False
     """An enqueue is part of the caller's transaction."""
     atomic: bool = False

@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from .conf import JOB_OPTIONS, conf, is_listed
 from .definition import UNSET, JobDefinition
 from .exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
-from .names import check_handler
+from .names import check_handler, shown
 
 BUILTINS = {
     "command": "django_jobs.handlers.command.CommandHandler",
@@ -38,6 +38,9 @@ C = TypeVar("C", bound=type)
 _declared: dict[str, type] = {}
 _resolved: dict[str, type] = {}
 _lock = threading.RLock()
+_NUMBERS: Mapping[str, tuple[int | None, int]] = {"schema_version": (1, 1), "max_snoozes": (None, 0)}
+"""Attributes of a handler that are whole numbers: what each is by default, and at least."""
+_MOST = 2**31 - 1
 _DEFAULTED = (*sorted(JOB_OPTIONS), "queue", "backend", "unique", "max_retries", "retry_delay")
 
 adapters: list[Callable[[type], type | None]] = []
@@ -138,6 +141,13 @@ def check_class(key: str, handler: Any) -> type:
             if adapted := adapt(handler):
                 return adapted
         raise InvalidHandler(f"handler {key!r}: {path_of(handler)} has no method `handle(self, ctx)`.")
+    for name, (default, least) in _NUMBERS.items():
+        value = getattr(handler, name, default)
+        if value is not default and not (type(value) is int and least <= value <= _MOST):
+            raise InvalidHandler(
+                f"handler {key!r}: {path_of(handler)}.{name} is {shown(value)}. "
+                f"Make it a whole number of at least {least}."
+            )
     return handler
 
 

@@ -551,8 +551,8 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
         definition = envelope.unseal(claim.body, claim.signature, id=claim.id, queue=claim.queue, handler=claim.handler)
         ctx = context_of(claim, definition)
         handler = instance_of(registry.get(claim.handler), ctx)
-    except Exception as problem:  # a rejected or unknown job has no hooks that could be trusted
-        logger.warning("no hooks for job %s: %s", claim.id, problem)
+    except BaseException as problem:  # a rejected or unknown job has no hooks that could be trusted
+        logger.warning("no hooks for job %s: %s", claim.id, f"{type(problem).__name__}: {_safe(str, problem)}")
         handler, ctx = None, context_of(claim, JobDefinition(claim.handler, max_attempts=1, timeout=None))
     recorded = RecordedError(*(error or ErrorRecord()))
     value = json.loads(result) if result else None
@@ -563,12 +563,15 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
         Target.CANCELLED: ((), {}),
     }
     for_hook, for_signal = arguments[transition.target]
-    if (hook := getattr(handler, name, None)) is not None:
-        try:
+    try:
+        if (hook := getattr(handler, name, None)) is not None:
             settled(hook(ctx, *for_hook))
-        except BaseException:
-            logger.exception("%s of job %s failed", name, claim.id)
-    signal.send_robust(None if handler is None else type(handler), ctx=ctx, **for_signal)
+    except BaseException:
+        logger.exception("%s of job %s failed", name, claim.id)
+    try:
+        signal.send_robust(None if handler is None else type(handler), ctx=ctx, **for_signal)
+    except BaseException:  # Django logs what is an Exception
+        logger.exception("a receiver of the signal that follows job %s failed", claim.id)
     if claim.worker_id:  # elsewhere the connections are the caller's own
         connections.tidy()
 
@@ -597,7 +600,7 @@ def run_cancel_handler(job: Cancelled, reason: str) -> ErrorRecord | None:
         takes = inspect.signature(call).parameters.values()
         most = 2 if any(p.kind is p.VAR_POSITIONAL for p in takes) else len(takes)
         settled(call(*(job, reason)[:most]))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         logger.exception("the cancel handler of job %s failed", job.id)
         return record_error(error)
     return None

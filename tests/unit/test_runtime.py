@@ -622,6 +622,43 @@ def test_each_transition_calls_its_hook_and_its_signal_whatever_they_raise(noted
     assert "ValueError: in a receiver" in caplog.text
 
 
+def leave(*_, **__):
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"create": classmethod(leave)},
+        {"on_failure": leave},
+        {"on_failure": property(leave)},
+        {"on_failure": leave, "__getattribute__": leave},
+    ],
+    ids=["create", "hook", "property", "everything"],
+)
+def test_what_follows_an_outcome_ends_no_process(handlers, caplog, attributes):
+    handlers({KEY: type("Leaving", (JobHandler,), {"handle": lambda self, ctx: None, **attributes})})
+    heard = []
+
+    def receiver(sender, **_):
+        heard.append(sender)
+        raise SystemExit(4)
+
+    signals.job_failed.connect(receiver)
+    try:
+        run_hooks(make_claim(KEY), FAILED, "", ErrorRecord("E", "m", "t"))
+    finally:
+        signals.job_failed.disconnect(receiver)
+    assert len(heard) == 1
+    assert caplog.text.count("SystemExit") >= 2
+
+
+def test_a_cancel_handler_ends_no_process(handlers, caplog):
+    handlers({KEY: type("Leaving", (JobHandler,), {"handle": lambda self, ctx: None, "undo": leave})})
+    error = run_cancel_handler(make_claim(KEY, cancel_handler="undo"), "")
+    assert error.class_path == "SystemExit"
+
+
 def test_the_start_signal_is_sent_before_the_handler_and_its_errors_change_nothing(noted, caplog):
     def receiver(sender, ctx, **_):
         noted.lines.append("started")

@@ -165,6 +165,10 @@ class KitTests:  # mixed into test cases below
         with pytest.raises(TypeError, match="after_claim"):
             run_jobs(fault="earthquake")
 
+    def test_many_jobs_are_no_jobs_without_end(self):
+        Jobs.push_many("trial.noop", range(1100))
+        assert len(run_jobs()) == 1100
+
     def test_jobs_without_end_are_noticed(self):
         Endless.dispatch()
         with pytest.raises(AssertionError, match="no end"):

@@ -511,7 +511,7 @@ def timeline_note(kind: str, message: Any, data: Mapping[str, Any]) -> tuple[str
     """
     try:
         text = json.dumps(redact(dict(data)), default=lambda value: presentable(_safe(str, value), NOTE_BYTES))
-    except (ValueError, TypeError, RecursionError):
+    except Exception:  # of JSON's own, or what the methods of an object raise
         text = json.dumps({"not_json": presentable(_safe(repr, data), _HEAD_CHARACTERS)})
     if len(text) > conf.max_result_bytes:
         text = json.dumps({"truncated": True, "head": text[:_HEAD_CHARACTERS]})

@@ -27,6 +27,7 @@ from django_jobs.runtime import (
     run_attempt,
     run_cancel_handler,
     run_hooks,
+    timeline_note,
     wants_hooks,
 )
 from tests.support.jobs import make_claim, run
@@ -620,6 +621,12 @@ def test_each_transition_calls_its_hook_and_its_signal_whatever_they_raise(noted
         assert arguments["error"].traceback == "t"
     assert caplog.text.count("RuntimeError: in a hook") == 1
     assert "ValueError: in a receiver" in caplog.text
+
+
+def test_what_a_handler_notes_fails_no_handler():
+    for strange in (HostileDict(a=1), Unprintable(), {"a": HostileDict(a=1)}, {Unprintable(): 1}):
+        message, data = timeline_note("message", strange, {"it": strange})
+        json.dumps([message, data])
 
 
 def leave(*_, **__):

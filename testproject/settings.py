@@ -117,6 +117,9 @@ JOBS_BUILTINS = ["command"]
 JOBS_COMMANDS_ALLOWED = ["clearsessions"]
 JOBS_QUEUES = {"default": {}, "mail": {"max_attempts": 3}, "census": {"max_workers": 2}}
 
+# From Django 6.1 on, whoever sends mail without it is warned.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -30,6 +30,10 @@ class Refund(Charge):
     pass
 
 
+class Odd(Charge):
+    service = "nul \x00, surrogate \ud800, " + "long" * 50
+
+
 class Other(JobHandler):
     def handle(self, ctx):
         CALLS.append("other")
@@ -38,7 +42,7 @@ class Other(JobHandler):
 @pytest.fixture(autouse=True)
 def site(settings):
     CALLS.clear()
-    settings.JOBS = {**settings.JOBS, "charge": Charge, "refund": Refund, "other": Other}
+    settings.JOBS = {**settings.JOBS, "charge": Charge, "refund": Refund, "other": Other, "odd": Odd}
 
 
 def test_the_jobs_of_a_service_wait_until_it_takes_calls_again(jobs_on):
@@ -61,3 +65,10 @@ def test_what_is_put_off_is_put_off_for_as_long_as_the_pause_lasts(jobs_on):
     assert 900 < wait < 1200
     assert CALLS == []
     assert claim_all(jobs_on, "default") == []
+
+
+def test_a_service_may_have_any_name(jobs_on):
+    for payload in ("first", "second"):
+        Jobs.push("odd", payload)
+    run_jobs()
+    assert CALLS == ["first"]

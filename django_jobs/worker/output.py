@@ -74,8 +74,9 @@ def make_lasting() -> None:
 def look() -> None:
     """Between two jobs: where a reader is gone, spare the programs that the next one may start."""
     if _watched:
-        for fd, _event in _readers.poll(0):
-            drop(fd)
+        with suppress(RuntimeError):  # another thread looks just now
+            for fd, _event in _readers.poll(0):
+                drop(fd)
 
 
 def drop(fd: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -12,6 +13,7 @@ import pytest
 
 from django_jobs import Jobs
 from django_jobs.backends.database import DatabaseBackend
+from django_jobs.models import CompletedJob
 from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess, counts, lines, wait_finished, worker
 
@@ -47,6 +49,14 @@ def test_a_child_runs_as_many_at_once_as_it_is_told(queue: DatabaseBackend, proo
     assert 4 <= most_at_once(proof) <= 8
     if handler == "trial.nap":
         assert len({tuple(line.split()[2:]) for line in lines(proof)}) == 1, "more than one process or event loop"
+
+
+def test_its_jobs_do_not_disturb_each_other_where_its_output_is_read(queue: DatabaseBackend) -> None:
+    Jobs.push_many("trial.noop", [None] * 300)
+    queues = {"default": {"max_workers": 1, "concurrency": 16}}
+    with WorkerProcess(queue.database, "default", "--stop-when-empty", stdout=subprocess.PIPE, JOBS_QUEUES=queues) as w:
+        printed, _ = w.process.communicate(timeout=60)
+    assert set(CompletedJob.objects.using(queue.database).values_list("claim_no", flat=True)) == {1}, printed
 
 
 def test_a_coroutine_is_cancelled_when_its_time_is_up_and_nobody_else_is(queue: DatabaseBackend, proof: Path) -> None:

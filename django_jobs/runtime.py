@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import json
 import logging
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -217,12 +218,17 @@ def _attempted(claim: Claim, invocation: Invocation, guard: Guard, store: Store 
 
 
 def _run(claim: Claim, invocation: Invocation, guard: Guard, timeout: float | None) -> Outcome:
+    process = os.getpid()
     with guard(timeout):
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("START %s %s", claim.handler, claim.id, extra=logs.facts(claim))
         if signals.job_started.receivers:
             signals.job_started.send_robust(invocation.handler_class, ctx=invocation.ctx)
-        value = invocation.run()
+        try:
+            value = invocation.run()
+        finally:
+            if claim.worker_id and os.getpid() != process:
+                os._exit(0)  # a copy that the handler forked and let go on: nothing here is its own
     return _outcome_of(value)
 
 

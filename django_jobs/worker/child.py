@@ -135,8 +135,6 @@ class Child:
             else:
                 self.running, self.queue, self.notes = claim.id, claim.queue, 0
                 outcome = run_attempt(claim, self.guard, self, self.terms.store)
-                if os.getpid() != self.slots.pid(self.slot):
-                    os._exit(0)  # a copy that the handler forked and let return: it is no child of the worker
                 connections.leave_no_transaction()
                 self.ended_early |= outcome.kind in ENDED_EARLY
             done.append((number, packed(outcome)))

@@ -66,6 +66,23 @@ def test_one_that_dies_before_its_commit_leaves_nothing_and_runs_again(queue: Da
     assert effects(queue) == [str(ref)]
 
 
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+@pytest.mark.parametrize("end", ["return", "raise"])
+def test_a_copy_that_a_handler_has_forked_ends_where_the_handler_does(
+    queue: DatabaseBackend, proof: Path, isolation: str, end: str
+) -> None:
+    """Else it would commit, or roll back, on the connection of both, and be a second worker in `inline`."""
+    one_database_will_do(queue, isolation)
+    ref = push(proof, then=f"let a copy of its process {end}")
+    others = [Jobs.push("trial.noop") for _ in range(20)]
+    with worker(queue, "default", "--isolation", isolation, "--stop-when-empty", "--max-workers", "1") as w:
+        assert w.wait() == 0, w.text
+    assert {(r.refresh().state, r.refresh().claim_no) for r in (ref, *others)} == {("completed", 1)}, w.text
+    assert effects(queue) == [str(ref)]
+    assert w.text.count("[acked]") == 21
+    assert "not ours any more" not in w.text
+
+
 def test_one_that_dies_between_its_commit_and_its_report_is_completed_and_has_its_hook(
     queue: DatabaseBackend, proof: Path
 ) -> None:

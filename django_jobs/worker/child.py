@@ -68,8 +68,10 @@ class Child:
     def main(self) -> bool:
         """Work until the child is to be replaced. False: the worker is gone."""
         self.slots.arrive(self.slot, os.getpid())
-        done, look_at, ended = 0, 0.0, set[int]()
+        done, look_at, ended = 0, time.monotonic() + ORPHANS_SECONDS, set[int]()
         while not self.terms.are_over(done):
+            if (now := time.monotonic()) > look_at:
+                look_at, ended = now + ORPHANS_SECONDS, orphans.reap(ended)
             message = self.inbox.receive()
             if message is None or os.getppid() != self.parent:
                 return False
@@ -83,8 +85,6 @@ class Child:
             if self.terms.are_for_one or (self.ended_early and orphans.children()):
                 break  # what its jobs have started ends with it
             self.guard.install()
-            if (now := time.monotonic()) > look_at:
-                look_at, ended = now + ORPHANS_SECONDS, orphans.reap(ended)
         return True
 
     def serve(self, kind: int, content: Any) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from ..backends import Backend
+from ..logs import get_logger
+from .descriptors import is_short_of_descriptors
 from .memory import resident_mb
+
+logger = get_logger("worker")
 
 OVERHEAD_SECONDS = {"pool": 0.0, "fork": 0.004, "spawn": 0.5}
 
@@ -13,7 +18,7 @@ OVERHEAD_SECONDS = {"pool": 0.0, "fork": 0.004, "spawn": 0.5}
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How many jobs a child runs at once, and when it is replaced by a fresh one: after so many jobs, or when it is
-    beyond a size after one. None: never.
+    beyond a size after one. None: never. One whose jobs have left so much open that it could open nothing more, always.
 
     With `isolation` `fork` and `spawn`, each child runs one job; with `spawn` in an interpreter that it starts anew.
 
@@ -48,5 +53,8 @@ class Terms:
         if not jobs:
             return False
         if self.max_jobs is not None and jobs >= self.max_jobs:
+            return True
+        if is_short_of_descriptors():
+            logger.warning("process %d is replaced: its jobs have left hardly any descriptor free", os.getpid())
             return True
         return self.max_memory_mb is not None and resident_mb() > self.max_memory_mb

@@ -381,6 +381,16 @@ class Block(JobHandler):
         time.sleep(ctx.payload["seconds"])
 
 
+@register("trial.open")
+class Open(JobHandler):
+    """Opens as many files as it is told, or as it can, and closes none of them."""
+
+    def handle(self, ctx: JobContext) -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(ctx.payload or 10**9):
+                os.open(os.devnull, os.O_RDONLY)
+
+
 @register("trial.hostile")
 class Hostile(JobHandler):
     """Does not want to end: `payload["how"]` is what it does instead. Says first in which process, and when."""

@@ -153,6 +153,16 @@ def test_the_log_of_a_rejected_job_gives_its_neighbours_no_connection(queue: Dat
     assert {ref.refresh().state for ref in good} == {"completed"}
 
 
+def test_what_a_job_has_left_open_keeps_no_other_from_opening_anything(queue: DatabaseBackend, proof: Path) -> None:
+    for _ in range(3):
+        Jobs.push("trial.open")
+        Jobs.push_many("trial.write", [{"path": str(proof)}] * 20)
+    with worker(queue, "default", "--max-workers", "1", "--stop-when-empty") as w:
+        assert w.wait() == 0, w.text
+    assert counts(queue) == {"completed": 63}
+    assert w.text.count("hardly any descriptor free") == 3, w.text
+
+
 def test_what_has_finished_is_not_run_again_when_a_neighbour_dies(queue: DatabaseBackend, proof: Path) -> None:
     warm_up()
     Jobs.dispatch_many(

@@ -337,23 +337,25 @@ def duration(text: str) -> float:
         raise ArgumentTypeError(str(error)) from None
 
 
-def up_to(most: int) -> Callable[[str], int]:
-    """A whole number from 1 to `most`."""
+def number(low: float, kind: type[int] | type[float] = int, most: int = 10**9) -> Callable[[str], Any]:
+    """An argparse type: a number from `low` to `most`."""
 
-    def number(text: str) -> int:
+    def parse(text: str) -> float:
         try:
-            found = int(text)
+            value = kind(text)
         except ValueError:
-            found = 0
-        if not 1 <= found <= most:
-            says = _("%(text)r is not a whole number of at least 1, and %(most)d at most")
-            raise ArgumentTypeError(says % {"text": text[:80], "most": most})
-        return found
+            value = math.nan
+        if not low <= value <= most:
+            says = _("%(text)r is not a number from %(low)g to %(most)d")
+            if kind is int:
+                says = _("%(text)r is not a whole number from %(low)g to %(most)d")
+            raise ArgumentTypeError(says % {"text": text[:80], "low": low, "most": most})
+        return value
 
-    return number
+    return parse
 
 
-at_least_one = up_to(2**31 - 1)
+at_least_one = number(1, most=2**31 - 1)
 """A whole number from 1, as large as every database takes for a limit."""
 
 

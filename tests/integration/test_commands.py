@@ -365,7 +365,7 @@ def test_rejected_jobs_need_resign(store: DatabaseBackend, failed: Failed) -> No
         (["default", str(uuid.uuid4())], "not both"),
         ([str(uuid.uuid4()), "--limit", "3"], "--limit"),
         (["--status", "green"], "green"),
-        (["--all", "--limit", "0"], "at least 1"),
+        (["--all", "--limit", "0"], "from 1 to"),
         (["--all", "--delay", "tomorrow"], "tomorrow"),
         (["--queue", "No Queue"], "No Queue"),
     ],

@@ -55,7 +55,7 @@ def test_one_that_does_not_hold(arguments: list[str]) -> None:
 
 
 def test_a_count_of_none() -> None:
-    with pytest.raises(CommandError, match="not a whole number of at least 1"):
+    with pytest.raises(CommandError, match="not a whole number from 1 to "):
         said("* * * * *", "--count", "0")
 
 

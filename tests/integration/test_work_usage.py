@@ -38,10 +38,10 @@ def test_usage(jobs_on: DatabaseBackend, settings, command: str, arguments: tupl
     [
         (("--max-workers", "1001"), "from 1 to 1000"),  # so many children are a slip
         (("--max-workers", "0"), "from 1 to 1000"),
-        (("--max-time", "inf"), "inf is not from 0 to 1000000000"),
-        (("--max-time", "nan"), "nan is not from 0"),
-        (("--sleep", "0"), r"0 is not from 0\.01"),
-        (("--max-jobs", "ten"), "'ten' is not a number"),
+        (("--max-time", "inf"), "'inf' is not a number from 0 to 1000000000"),
+        (("--max-time", "nan"), "'nan' is not a number from 0"),
+        (("--sleep", "0"), r"'0' is not a number from 0\.01"),
+        (("--max-jobs", "ten"), "'ten' is not a whole number from 1"),
     ],
 )
 def test_numbers_have_bounds(jobs_on: DatabaseBackend, arguments: tuple[str, str], says: str) -> None:

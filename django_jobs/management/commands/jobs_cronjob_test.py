@@ -14,7 +14,7 @@ from ...exceptions import InvalidSchedule
 from ...scheduler.ticks import Tick, next_ticks
 from ...scheduler.timing import Timing
 from ...scheduler.words import edge_in_words, in_words
-from ..base import JobsCommand, moment, up_to
+from ..base import JobsCommand, moment, number
 
 MOST = 10_000
 MOST_FIELDS = 6
@@ -41,7 +41,7 @@ class Command(JobsCommand):
         )
         parser.add_argument("--after", type=moment, metavar="ISO", help=_("Look from this moment on. Default: now."))
         parser.add_argument(
-            "--count", type=up_to(MOST), default=5, metavar="N", help=_("How many times to print. Default: 5.")
+            "--count", type=number(1, most=MOST), default=5, metavar="N", help=_("How many times to print. Default: 5.")
         )
         self.add_json(parser)
 

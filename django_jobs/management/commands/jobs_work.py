@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
+from argparse import ArgumentParser, BooleanOptionalAction
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -27,27 +27,11 @@ from ...worker.service import Service
 from ...worker.shows import console_for, has_rich, has_terminal
 from ...worker.supervisor import Supervisor
 from ...worker.watch import Watch, has_watchfiles
-from ..base import JobsCommand, queues_asked
+from ..base import JobsCommand, number, queues_asked
 
 W = TypeVar("W", covariant=True)
 SCHEDULER_SECONDS = 1.0
 BACKLOG_SECONDS = 2.0
-
-
-def number(low: float, kind: type[int] | type[float] = int, most: int = 10**9) -> Any:
-    """An argparse type: a number from `low` to `most`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            raise ArgumentTypeError(_("%(text)r is not a number") % {"text": text[:80]}) from None
-        if not low <= value <= most:
-            facts = {"text": text[:80], "low": low, "most": most}
-            raise ArgumentTypeError(_("%(text)s is not from %(low)g to %(most)d") % facts)
-        return value
-
-    return parse
 
 
 def chores_of(backend: Backend) -> list[Chore]:

@@ -33,7 +33,7 @@ from .unreported import completed_unreported
 logger = get_logger("worker")
 
 SETTLING_SHARE = 0.1  # of the time goes into settling outcomes that come one by one
-GATHER_SECONDS = 0.01  # at the most, for an outcome that waits for others
+GATHER_SECONDS = 0.025  # at the most, for an outcome that waits for others
 ENOUGH = 200  # outcomes are worth a commit at once
 STALE_SECONDS = 1.0
 FIND_SECONDS = 2.0

@@ -128,7 +128,7 @@ class Inline:
 
     def next_deadline(self) -> float:
         """When `collect()` should be called again."""
-        return time.monotonic() if self.busy else math.inf
+        return 0.0 if self.busy else math.inf  # at once: the present moment would be one to wait for
 
     def collect(self) -> list[Finished]:
         """Run jobs for a few milliseconds, at least one; a suspect one alone.

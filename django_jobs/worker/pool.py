@@ -344,7 +344,7 @@ class Pool:
     def next_deadline(self) -> float:
         """When the next look at the children is due (monotonic clock)."""
         if self._done:
-            return time.monotonic()
+            return 0.0
         deadlines = [self._due_at(slot) for slot in range(self.size) if self._seat(slot).alive]
         wanted = [seat.wanted_at for seat in self._seats if not seat.alive and seat.wanted_at]
         if not self._template.started:

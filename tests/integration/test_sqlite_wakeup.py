@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import sqlite3
 import sys
@@ -39,6 +40,13 @@ def is_readable(fd: int | None, seconds: float = DEADLINE_SECONDS) -> bool:
     return bool(select.select([fd], [], [], seconds)[0])
 
 
+def write_a_lot(writer: sqlite3.Connection) -> None:
+    """Begin a transaction of which much is written to a file before it is committed."""
+    writer.execute("PRAGMA cache_size = 5")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.executemany("INSERT INTO t VALUES (?)", (("x" * 2000,) for _ in range(200)))
+
+
 def test_nobody_looks_while_nothing_is_written(wakeup: DataVersionWakeup) -> None:
     assert wakeup.interval == conf.poll_interval
     assert not is_readable(wakeup.fileno(), 0.0)
@@ -55,14 +63,43 @@ def test_a_commit_is_told_of(writer: sqlite3.Connection, wakeup: DataVersionWake
 def test_after_a_write_it_looks_for_a_while_as_the_commit_comes_later(
     writer: sqlite3.Connection, wakeup: DataVersionWakeup
 ) -> None:
-    writer.execute("PRAGMA cache_size = 5")  # what is not committed yet is written to a file soon
-    writer.execute("BEGIN IMMEDIATE")
-    writer.executemany("INSERT INTO t VALUES (?)", (("x" * 2000,) for _ in range(200)))
+    write_a_lot(writer)
     assert is_readable(wakeup.fileno())
     assert not wakeup.ready()
     assert (wakeup.fileno(), wakeup.interval) == (None, WATCH_INTERVAL)
     writer.execute("COMMIT")
     assert wakeup.ready()
+
+
+def test_it_looks_on_after_a_write_that_comes_while_it_looks(
+    writer: sqlite3.Connection, wakeup: DataVersionWakeup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_jobs.backends.database.sqlite.LOOK_SECONDS", 0.0)
+    writer.execute("INSERT INTO t VALUES (1)")
+    assert wakeup.ready()
+    write_a_lot(writer)
+    assert not wakeup.ready()
+    assert (wakeup.fileno(), wakeup.interval) == (None, WATCH_INTERVAL)
+    writer.execute("COMMIT")
+    assert wakeup.ready()
+
+
+def test_a_commit_while_it_is_opened_does_not_look_like_one_that_is_not_told_of(
+    writer: sqlite3.Connection, tmp_path: Path
+) -> None:
+    class Slow(DataVersionWakeup):
+        def _files(self) -> list[str]:
+            writer.execute("INSERT INTO t VALUES (1)")
+            return super()._files()
+
+    with contextlib.closing(Slow({"database": str(tmp_path / "site.sqlite3")})) as wakeup:
+        assert not wakeup.ready()
+        assert wakeup.interval == conf.poll_interval
+
+
+def test_a_database_without_a_file_is_looked_at_all_the_time() -> None:
+    with contextlib.closing(DataVersionWakeup({"database": "file::memory:?cache=shared", "uri": True})) as wakeup:
+        assert (wakeup.fileno(), wakeup.interval) == (None, WATCH_INTERVAL)
 
 
 def test_when_all_is_quiet_again_it_looks_once_more_and_waits_to_be_told(

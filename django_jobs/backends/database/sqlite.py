@@ -111,11 +111,12 @@ class DataVersionWakeup(Wakeup):
 
         uri = params.get("uri", False)
         self._raw = sqlite3.connect(params["database"], uri=uri, timeout=0, isolation_level=None)
-        self._seen = self._seen_for_cancels = self._version(0)
+        self._version(0)  # the first look opens the file to which commits are written first
         self._looks_until: float | None = None
         self._changes: FileChanges | None = None
         with contextlib.suppress(OSError, sqlite3.Error):
             self._changes = FileChanges(self._files())
+        self._seen = self._seen_for_cancels = self._version(0)  # after that: what is new from now on is told of
 
     @property
     def interval(self) -> float:  # type: ignore[override]
@@ -125,20 +126,15 @@ class DataVersionWakeup(Wakeup):
         return self._changes.fileno() if self._changes is not None and self._is_told else None
 
     def ready(self) -> bool:
-        self._hear()
+        told = self._hear()
         seen = self._seen
         self._seen = self._version(seen)
-        is_new, now = seen != self._seen, time.monotonic()
-        if self._changes is None:
-            return is_new
+        is_new = seen != self._seen
         if self._looks_until is None:
-            if is_new and not self._changes.take():  # a filesystem that does not tell
+            if is_new and not self._hear():  # a filesystem that does not tell
                 self._close_changes()
-        elif is_new:
-            self._looks_until = now + LOOK_SECONDS
-        elif now >= self._looks_until:
+        elif not told and not is_new and time.monotonic() >= self._looks_until:
             self._looks_until = None
-            self._changes.take()
             return True  # once more, so that the descriptor is watched again
         return is_new
 
@@ -157,9 +153,12 @@ class DataVersionWakeup(Wakeup):
         """Whether it waits to be told of a write."""
         return self._changes is not None and self._looks_until is None
 
-    def _hear(self) -> None:
-        if self._changes is not None and self._looks_until is None and self._changes.take():
-            self._looks_until = time.monotonic() + LOOK_SECONDS
+    def _hear(self) -> bool:
+        """Whether it was told of a write. Each one is followed by a while of looking, also one that comes within it."""
+        if self._changes is None or not self._changes.take():
+            return False
+        self._looks_until = time.monotonic() + LOOK_SECONDS
+        return True
 
     def _close_changes(self) -> None:
         if self._changes is not None:
@@ -169,7 +168,8 @@ class DataVersionWakeup(Wakeup):
     def _files(self) -> list[str]:
         """The database's file, and the one to which commits are written first, if that is another."""
         (path,) = (file for _, name, file in self._raw.execute("PRAGMA database_list") if name == "main")
-        return [file for file in (path, f"{path}-wal") if os.path.exists(file)]
+        log = f"{path}-wal"
+        return [path, log] if os.path.exists(log) else [path]
 
     def _version(self, known: int) -> int:
         try:

@@ -428,7 +428,7 @@ class Coordinator:
         reports = self.executor.filenos()[:1]
         while True:
             readable = self._pause(min(seconds, self._wakeup.interval) if listens else seconds, watched)
-            if readable == reports:
+            if readable and readable == reports:
                 self.executor.tend()
                 if not self._gathers():
                     return

@@ -92,7 +92,7 @@ class Coordinator:
         if self.order.is_open:
             self.chores.append(Chore("find queues", FIND_SECONDS, self._find_queues))
         self.lease = Lease(self.backend, self.executor)
-        self.outages = Outages(self.backend)
+        self.outages = Outages(self.backend, lambda: self.executor.tending)
         self.pauses = Pauses(self.backend, self.executor)
         self.cancels = Cancels(self.backend, self.executor, self.lease)
         self.house = Housekeeping(self.backend, self.executor, self.lease, self.chores, self._follow)

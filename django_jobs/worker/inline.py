@@ -119,6 +119,11 @@ class Inline:
         """Nothing runs while the coordinator waits for the store."""
         return nullcontext()
 
+    @property
+    def tending(self) -> bool:
+        """Whether it is within `tend()`."""
+        return False
+
     def tend(self) -> None:
         """There is nobody to hear of."""
 

@@ -69,11 +69,14 @@ class Patience:
     A server that hangs, or a network that swallows what is sent, may keep a connection open without an answer for ever.
     It raises again each second, as what clears up after the first error may wait for the same answer.
 
+    What is done meanwhile it does not interrupt: while `busy` says so, it leaves it at that until the next second.
+
     Outside the main thread, where Python takes no signals, it raises nothing.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, busy: Callable[[], bool] = bool) -> None:
         self.seconds = seconds
+        self._busy = busy
         self._until = math.inf
         self._alarms = threading.current_thread() is threading.main_thread()
 
@@ -89,7 +92,7 @@ class Patience:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if time.monotonic() >= self._until:
+        if time.monotonic() >= self._until and not self._busy():
             raise StoreUnavailable(f"no answer for {self.seconds:g} seconds")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -20,12 +20,16 @@ LONGEST_WAIT = 5.0
 
 @dataclass(slots=True)
 class Outages:
-    """What a worker knows of its store's moods."""
+    """What a worker knows of its store's moods. While it is `busy` with something else, it does not lose patience."""
 
     backend: Backend
+    busy: Callable[[], bool] = bool
     retry_at: float = 0.0
     _failures: int = 0
-    _patience: Patience = field(default_factory=lambda: Patience(conf.lease_seconds / 2))
+    _patience: Patience = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._patience = Patience(conf.lease_seconds / 2, self.busy)
 
     @property
     def lasts(self) -> bool:

@@ -124,6 +124,8 @@ class Pool:
     size: int
     terms: Terms = field(default_factory=Terms)
     notes: list[Note] = field(default_factory=list)
+    tending: bool = False
+    """Whether it is within `tend()`."""
     pace: Pace = field(init=False)
     _before_fork: Callable[[], None] = field(init=False)
     _slots: Slots = field(init=False)
@@ -333,9 +335,13 @@ class Pool:
 
     def tend(self) -> None:
         """Take in what the children report, and send them more. Needs no store and forks nothing."""
-        self._receive()
-        with contextlib.suppress(ConnectionError):  # `collect()` finds out too, and starts anew
-            self._send()
+        self.tending = True  # an interruption could lose a report, or send jobs twice
+        try:
+            self._receive()
+            with contextlib.suppress(ConnectionError):  # `collect()` finds out too, and starts anew
+                self._send()
+        finally:
+            self.tending = False
 
     def filenos(self) -> list[int]:
         """What to watch for outcomes and deaths. The first one is of what `tend()` reads."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from typing import Any
+
 import pytest
 
 from django_jobs.backends.memory import MemoryBackend
@@ -25,3 +28,19 @@ def test_a_store_that_is_away_for_days_is_waited_for(monkeypatch: pytest.MonkeyP
     with store.around():
         pass
     assert not store.lasts
+
+
+def test_it_loses_no_patience_while_it_does_something_else(settings: Any) -> None:
+    """Half a report of a child would be lost."""
+    settings.JOBS_LEASE_SECONDS = 1000
+    busy = True
+    store = Outages(MemoryBackend("default", {}), lambda: busy)
+    with store.around():
+        store._patience._until = 0.0
+        signal.raise_signal(signal.SIGALRM)
+    assert not store.lasts
+    busy = False
+    with store.around():
+        store._patience._until = 0.0
+        signal.raise_signal(signal.SIGALRM)
+    assert store.lasts

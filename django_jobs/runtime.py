@@ -176,7 +176,7 @@ def run_attempt(
         outcome = _attempted(claim, invocation, guard, store, started)
         after = None if outcome.retry_after is None else _delay_of(claim.id, outcome.retry_after)
     except BaseException as error:  # of what the handler has raised or returned, as it was asked what it means
-        if type(error) is KeyboardInterrupt and not claim.worker_id:
+        if _is_of_the_caller(error, claim):
             raise
         outcome, after = Outcome(OutcomeKind.RETRY, error=record_error(error)), None
     finally:
@@ -212,9 +212,14 @@ def _attempted(claim: Claim, invocation: Invocation, guard: Guard, store: Store 
         service = _service_of(invocation.handler_class, error)
         return Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=delay, service=service)
     except BaseException as error:  # a handler's sys.exit() must not end the child
-        if isinstance(error, KeyboardInterrupt) and not claim.worker_id:
-            raise  # of the caller whose process this is
+        if _is_of_the_caller(error, claim):
+            raise
         return Outcome(OutcomeKind.RETRY, error=record_error(error), retry_after=_custom_delay(invocation, error))
+
+
+def _is_of_the_caller(error: BaseException, claim: Claim) -> bool:
+    """Whether it is an interrupt of whoever runs the job in a process of their own, without a worker."""
+    return issubclass(type(error), KeyboardInterrupt) and not claim.worker_id  # isinstance() would ask the error
 
 
 def _run(claim: Claim, invocation: Invocation, guard: Guard, timeout: float | None) -> Outcome:
@@ -558,6 +563,8 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
         ctx = context_of(claim, definition)
         handler = instance_of(registry.get(claim.handler), ctx)
     except BaseException as problem:  # a rejected or unknown job has no hooks that could be trusted
+        if _is_of_the_caller(problem, claim):
+            raise
         logger.warning("no hooks for job %s: %s", claim.id, f"{type(problem).__name__}: {_safe(str, problem)}")
         handler, ctx = None, context_of(claim, JobDefinition(claim.handler, max_attempts=1, timeout=None))
     recorded = RecordedError(*(error or ErrorRecord()))
@@ -572,11 +579,15 @@ def run_hooks(claim: Claim, transition: Transition, result: str, error: ErrorRec
     try:
         if (hook := getattr(handler, name, None)) is not None:
             settled(hook(ctx, *for_hook))
-    except BaseException:
+    except BaseException as problem:
+        if _is_of_the_caller(problem, claim):
+            raise
         logger.exception("%s of job %s failed", name, claim.id)
     try:
         signal.send_robust(None if handler is None else type(handler), ctx=ctx, **for_signal)
-    except BaseException:  # Django logs what is an Exception
+    except BaseException as problem:  # Django logs what is an Exception
+        if _is_of_the_caller(problem, claim):
+            raise
         logger.exception("a receiver of the signal that follows job %s failed", claim.id)
     if claim.worker_id:  # elsewhere the connections are the caller's own
         connections.tidy()

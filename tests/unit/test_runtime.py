@@ -1,6 +1,6 @@
 import json
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
@@ -658,6 +658,22 @@ def test_what_follows_an_outcome_ends_no_process(handlers, caplog, attributes):
         signals.job_failed.disconnect(receiver)
     assert len(heard) == 1
     assert caplog.text.count("SystemExit") >= 2
+
+
+@pytest.mark.parametrize("worker_id", ["", "a worker"])
+def test_an_interrupt_of_the_caller_ends_what_follows_a_job_too(handlers, worker_id):
+    """Where there is no worker, it is the caller's own process, and Ctrl-C is meant for that."""
+
+    def receiver(sender, **_):
+        raise KeyboardInterrupt
+
+    signals.job_failed.connect(receiver)
+    claim = make_claim(KEY)._replace(worker_id=worker_id)
+    try:
+        with nullcontext() if worker_id else pytest.raises(KeyboardInterrupt):
+            run_hooks(claim, FAILED, "", ErrorRecord("E", "m", "t"))
+    finally:
+        signals.job_failed.disconnect(receiver)
 
 
 def test_a_cancel_handler_ends_no_process(handlers, caplog):

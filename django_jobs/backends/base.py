@@ -319,12 +319,13 @@ class Backend(ABC):
         For a worker. A process that is forked from this one is not bound.
         """
 
-    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[None]:
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[bool]:
         """Within it, `act` is called each time that `fileno` can be read while this thread waits for the store.
 
-        A backend that never waits, or whose driver can't do anything else the while, does not call it.
+        A backend that never waits, or whose driver can't do anything else the while, does not call it. As what it is
+        bound to, it says whether it may be called.
         """
-        return nullcontext()
+        return nullcontext(False)
 
     def wakeup(self, queues: Sequence[str]) -> Wakeup:
         """How a worker of `queues` learns of new work."""

@@ -13,7 +13,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -141,6 +140,7 @@ class Pool:
     _sent: dict[int, _Sent] = field(default_factory=dict)
     _done: list[Finished] = field(default_factory=list)
     _waiting: int = 0  # claims in the backlog
+    _is_tended: bool = False  # while this process waits for the store
     _numbers: int = 0
     _lease_until: float = math.inf
     _taken: int = 0  # the newest message that a child has taken
@@ -282,8 +282,8 @@ class Pool:
             self._rebuild()
 
     def _send(self) -> None:
-        # Not all at once: what is sent later is sent while the store works.
-        most = self.size * AHEAD * conf.message_jobs
+        # Where they are tended while the store works, not all at once: what is sent later is sent then.
+        most = self.size * AHEAD * conf.message_jobs if self._is_tended else math.inf
         while self._backlog and len(self._sent) < most:
             item = self._backlog[0]
             try:
@@ -329,9 +329,11 @@ class Pool:
 
     # -- out ----------------------------------------------------------------------------------------------------
 
-    def beside(self, store: Backend) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def beside(self, store: Backend) -> Iterator[None]:
         """Within it, the children are tended while this process waits for the store."""
-        return store.meanwhile(self._from_children.fileno(), self.tend)
+        with store.meanwhile(self._from_children.fileno(), self.tend) as self._is_tended:
+            yield
 
     def tend(self) -> None:
         """Take in what the children report, and send them more. Needs no store and forks nothing."""

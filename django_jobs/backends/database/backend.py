@@ -115,7 +115,7 @@ class DatabaseBackend(Backend):
     def after_commit(self, act: Callable[[], object]) -> None:
         transaction.on_commit(act, using=self.database, robust=True)
 
-    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[None]:
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[bool]:
         return self.sql.meanwhile(fileno, act)
 
     def _enqueue_all(self, plain: list[JobDefinition], others: list[JobDefinition]) -> dict[str, str]:

@@ -73,10 +73,10 @@ class PostgreSQLStatements(Statements):
             yield cursor
 
     @contextmanager
-    def meanwhile(self, fileno: int, act: Callable[[], object]) -> Iterator[None]:
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> Iterator[bool]:
         self.connection.ensure_connection()
         with acting(self.connection.connection, fileno, act):
-            yield
+            yield True
 
     @contextmanager
     def pipeline(self) -> Iterator[None]:

@@ -130,11 +130,11 @@ class Statements(ABC):
         with self.transaction() as cursor:
             yield cursor
 
-    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[None]:
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[bool]:
         """While it is open, `act` is called each time that `fileno` can be read and the server has not answered yet,
-        where the vendor can.
+        where the vendor can. Bound to whether it can.
         """
-        return nullcontext()
+        return nullcontext(False)
 
     def pipeline(self) -> AbstractContextManager[Any]:
         """While it is open, statements that answer nothing need not wait for each other's end, where the vendor can."""

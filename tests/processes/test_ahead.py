@@ -1,0 +1,43 @@
+"""How much of what it has claimed a worker sends to its children at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import pytest
+
+from django_jobs.backends.memory import MemoryBackend
+from django_jobs.conf import conf
+from django_jobs.worker.pool import AHEAD, Pool
+from tests.support.jobs import make_claim
+
+CLAIMS = 200
+
+
+class Store(MemoryBackend):
+    tends = True
+
+    def meanwhile(self, fileno: int, act: Callable[[], object]) -> AbstractContextManager[bool]:
+        return nullcontext(self.tends)
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    found = Pool(1)
+    found.start(lambda: None)
+    found.lease_until(math.inf)
+    yield found
+    found.kill_running()
+    found.stop()
+
+
+@pytest.mark.parametrize(("tends", "sent"), [(True, AHEAD * conf.message_jobs), (False, CLAIMS)])
+def test_all_is_sent_at_once_unless_the_children_are_tended_later(pool: Pool, tends: bool, sent: int) -> None:
+    store = Store("default", {})
+    store.tends = tends
+    with pool.beside(store):
+        claims = [make_claim("trial.sleep", {"seconds": 60}) for _ in range(CLAIMS)]
+    pool.submit(claims)
+    assert len(pool._sent) == sent

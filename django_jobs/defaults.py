@@ -27,7 +27,7 @@ def with_defaults(definition: JobDefinition) -> JobDefinition:
     queue = definition.queue if definition.queue is not UNSET else of_handler.get("queue", conf.default_option("queue"))
     changes = definition.gaps({**_defaults_of_queue(queue), **of_handler})
     changes["handler"] = key = registry.canonical(definition.handler)
-    changes["schema_version"] = getattr(handler, "schema_version", 1)
+    changes["schema_version"] = int.__int__(getattr(handler, "schema_version", 1))  # a member of an enum too
     if not conf.queue(queue).allows(key):
         raise HandlerNotAllowed(f"handler: JOBS_QUEUES[{queue!r}]['handlers'] does not allow {key!r}.")
     for path in definition.middleware:

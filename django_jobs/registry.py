@@ -143,7 +143,8 @@ def check_class(key: str, handler: Any) -> type:
         raise InvalidHandler(f"handler {key!r}: {path_of(handler)} has no method `handle(self, ctx)`.")
     for name, (default, least) in _NUMBERS.items():
         value = getattr(handler, name, default)
-        if value is not default and not (type(value) is int and least <= value <= _MOST):
+        number = int.__int__(value) if isinstance(value, int) and not isinstance(value, bool) else -1
+        if value is not default and not least <= number <= _MOST:
             raise InvalidHandler(
                 f"handler {key!r}: {path_of(handler)}.{name} is {shown(value)}. "
                 f"Make it a whole number of at least {least}."

@@ -1,6 +1,10 @@
+from enum import IntEnum
+
 import pytest
 
 from django_jobs import JobHandler, Jobs, register, registry
+from django_jobs.defaults import with_defaults
+from django_jobs.definition import JobDefinition
 from django_jobs.exceptions import InvalidDefinition, InvalidHandler, UnknownHandler
 
 
@@ -68,6 +72,13 @@ def test_what_cannot_be_a_handler_is_refused_with_its_reason(handlers, target, s
     handlers({"unit.bad": target})
     with pytest.raises(InvalidHandler, match=f"^handler 'unit.bad': .*{says}"):
         registry.get("unit.bad")
+
+
+def test_a_version_may_be_a_member_of_an_enum(handlers):
+    version = IntEnum("Version", ["FIRST", "SECOND"])
+    handlers({"unit.key": type("Versions", (Plain,), {"schema_version": version.SECOND})})
+    given = with_defaults(JobDefinition("unit.key")).schema_version
+    assert (given, type(given)) == (2, int)
 
 
 def test_a_path_that_no_key_names_is_never_imported():

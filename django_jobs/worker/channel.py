@@ -13,6 +13,7 @@ import errno
 import marshal
 import mmap
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from ..logs import get_logger
@@ -76,14 +77,14 @@ class Port:
         size = self.end.recv_into(self._view)
         return marshal.loads(self._view[:size]) if size else None  # noqa: S302 - see the module's docstring
 
-    def try_receive(self) -> Any:
-        """The next message, if there is one now. None: there is none."""
+    def try_receive(self, complain: Callable[..., object] = logger.error) -> Any:
+        """The next message, if there is one now. None: there is none. `complain` is told of what is none of ours."""
         with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionResetError):
             while size := self.end.recv_into(self._view, 0, socket.MSG_DONTWAIT):
                 try:
                     return marshal.loads(self._view[:size])  # noqa: S302
                 except (EOFError, ValueError, TypeError):
-                    logger.error("a message of %d bytes is not ours: a job wrote into the worker's socket", size)
+                    complain("a message of %d bytes is not ours: a job wrote into the worker's socket", size)
         return None
 
     def is_empty(self) -> bool:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from .. import registry
@@ -41,6 +42,7 @@ RESPAWN_LONGEST = 30.0
 LOST_AFTER_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 MOST_MESSAGES = 2000  # in one turn, so that a job that writes without end keeps nobody waiting
+MOST_COMPLAINTS = 100  # kept until they are logged
 REBUILD_SECONDS = 1.0
 STALE_SECONDS = 1.0
 LOOK_SECONDS = 0.25
@@ -139,6 +141,7 @@ class Pool:
     _backlog: deque[list[Claim] | Settlement] = field(default_factory=deque)
     _sent: dict[int, _Sent] = field(default_factory=dict)
     _done: list[Finished] = field(default_factory=list)
+    _complaints: deque[Callable[[], object]] = field(default_factory=lambda: deque(maxlen=MOST_COMPLAINTS))
     _waiting: int = 0  # claims in the backlog
     _is_tended: bool = False  # while this process waits for the store
     _numbers: int = 0
@@ -276,23 +279,25 @@ class Pool:
 
     def _pump(self) -> None:
         """Send what there is room for."""
-        try:
-            self._send()
-        except ConnectionError:  # a job has shut the children's socket
-            self._rebuild()
+        while True:
+            try:
+                self._send()
+            except TooBig:
+                self._divide(self._backlog.popleft())
+            except ConnectionError:  # a job has shut the children's socket
+                self._rebuild()
+                return
+            else:
+                return
 
     def _send(self) -> None:
         # Where they are tended while the store works, not all at once: what is sent later is sent then.
         most = self.size * AHEAD * conf.message_jobs if self._is_tended else math.inf
         while self._backlog and len(self._sent) < most:
             item = self._backlog[0]
-            try:
-                if not (self._send_hooks(item) if isinstance(item, Settlement) else self._send_jobs(item)):
-                    return
-                self._backlog.popleft()
-            except TooBig:
-                self._backlog.popleft()
-                self._divide(item)
+            if not (self._send_hooks(item) if isinstance(item, Settlement) else self._send_jobs(item)):
+                return
+            self._backlog.popleft()
 
     def _send_jobs(self, claims: list[Claim]) -> bool:
         message = self._numbers + 1
@@ -336,11 +341,14 @@ class Pool:
             yield
 
     def tend(self) -> None:
-        """Take in what the children report, and send them more. Needs no store and forks nothing."""
+        """Take in what the children report, and send them more. Needs no store and forks nothing.
+
+        Logs nothing either: a site's log may go to the very connection whose answer is waited for.
+        """
         self.tending = True  # an interruption could lose a report, or send jobs twice
         try:
             self._receive()
-            with contextlib.suppress(ConnectionError):  # `collect()` finds out too, and starts anew
+            with contextlib.suppress(ConnectionError, TooBig):  # `collect()` finds out too, and sees to it
                 self._send()
         finally:
             self.tending = False
@@ -363,6 +371,8 @@ class Pool:
     def collect(self) -> list[Finished]:
         """What has come to something since the last call. Ends overdue jobs, replaces dead children."""
         self._receive()
+        while self._complaints:
+            self._complaints.popleft()()
         self._bury()
         self._end_overdue()
         self._respawn()
@@ -378,12 +388,16 @@ class Pool:
 
     def _receive(self) -> None:
         for _ in range(MOST_MESSAGES):
-            if (message := self._from_children.try_receive()) is None:
+            if (message := self._from_children.try_receive(self._complain)) is None:
                 return
             try:
                 self._take_in(*message)
-            except Exception:  # a job can write anything into a socket of its process
-                logger.exception("a message of a child could not be understood")
+            except Exception as error:  # a job can write anything into a socket of its process
+                self._complain("a message of a child could not be understood", exc_info=error)
+
+    def _complain(self, text: str, *args: object, **about: Any) -> None:
+        """Have an error logged at the next `collect()`."""
+        self._complaints.append(partial(logger.error, text, *args, **about))
 
     def _take_in(self, kind: int, slot: int, content: Any) -> None:
         self._seat(slot).early_deaths = 0

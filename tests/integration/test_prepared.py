@@ -46,6 +46,26 @@ def test_a_new_connection_prepares_anew(jobs_on: DatabaseBackend) -> None:
         assert len(prepared(jobs_on)) == 1
 
 
+def test_a_connection_that_was_lost_between_requests_is_opened_anew(
+    jobs_on: DatabaseBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    connection = connections[jobs_on.database]
+    connection.close()
+    for name, value in {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}.items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    for _ in range(2 * WORTH_IT):
+        Jobs.push("trial.noop")
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", [connection.connection.info.backend_pid])
+    connection.close_if_unusable_or_obsolete()  # what Django does at the start of a request
+    Jobs.push("trial.noop")
+    assert Job.objects.using(jobs_on.database).count() == 2 * WORTH_IT + 1
+    monkeypatch.undo()
+    connection.close()
+
+
 def test_a_worker_has_claims_and_completions_read_once_and_planned_each_time(jobs_on: DatabaseBackend) -> None:
     """A plan that was made while the table was empty would read all of a full one."""
     connection = connections[jobs_on.database]

@@ -63,6 +63,7 @@ class Prepared:
             raw.prepare_threshold = threshold
 
     def _connected(self) -> Any:
+        self.connection.close_if_health_check_failed()  # as Django's own cursors do (CONN_HEALTH_CHECKS)
         self.connection.ensure_connection()
         return self.connection.connection
 

@@ -36,6 +36,20 @@ def test_a_job_is_there_at_once_where_there_is_no_transaction(jobs_on, told):
     assert told == [(ref, "mail", "trial.noop")]
 
 
+def test_wrappers_of_statements_see_the_marks_that_django_has(jobs_on):
+    seen = []
+
+    def wrapper(execute, sql, params, many, context):
+        seen.append(sql)
+        return execute(sql, params, many, context)
+
+    with connections[jobs_on.database].execute_wrapper(wrapper):
+        job = Jobs.push("trial.noop", {"text": "100 %s?"})
+    assert "%s" in seen[0]
+    assert "?" not in seen[0]
+    assert "100 %s?" in job.refresh().body
+
+
 def test_a_rollback_leaves_no_job_and_tells_nobody(jobs_on, told):
     with transaction.atomic(using=jobs_on.database):
         ref = Jobs.push("trial.noop")

@@ -10,7 +10,7 @@ from django_jobs.worker.interrupts import AlarmGuard
 
 
 @pytest.fixture
-def guard():
+def guard(no_collector):
     before = signal.getsignal(signal.SIGALRM)
     yield AlarmGuard()
     signal.setitimer(signal.ITIMER_REAL, 0)

@@ -29,7 +29,7 @@ class Cell:
 
 
 @pytest.fixture
-def cell() -> Iterator[Cell]:
+def cell(no_collector: None) -> Iterator[Cell]:
     before = [(number, signal.getsignal(number)) for number in (signal.SIGALRM, CANCELLING)]
     yield Cell()
     signal.setitimer(signal.ITIMER_REAL, 0)
